@@ -1,0 +1,59 @@
+# The verbs of this repository. Each that needs the virtual environment makes it first.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format bench standalone clean
+
+PYTHON ?= python3
+VENV := .venv
+PINS := -c constraints.txt --build-constraint constraints.txt
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+PROJECTS := ./framework ./drivers/sqlite ./drivers/dynamodb
+EXTRAS := [testing,tracing]
+PORT := $(or $(HTTP_PORT),8000)
+
+help: ## list the verbs
+	@grep -E '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make .venv with everything in it (the other verbs do this by themselves)
+
+$(STAMP): pyproject.toml constraints.txt $(PROJECTS:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Kvik needs Python 3.11 or later; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || \
+		{ echo "Kvik's setup needs pip: apt-get install python3-pip, or https://pip.pypa.io/en/stable/installation" >&2; exit 1; }
+	$(PYTHON) -m venv --without-pip $(VENV)
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --upgrade 'pip>=25.3'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINS) \
+		--group dev $(patsubst %,-e '%',$(subst ./framework,./framework$(EXTRAS),$(PROJECTS)))
+	@touch $@
+
+run: $(STAMP) ## start examples/dynamodb, on SQLite unless DYNAMODB_TABLE is set
+	@echo "Serving examples/dynamodb. In another terminal, try:"
+	@echo "  curl -X POST 'localhost:$(PORT)/dynamodb?key=greeting'"
+	@echo "  curl localhost:$(PORT)/dynamodb/greeting"
+	@echo "  curl -X DELETE localhost:$(PORT)/dynamodb/greeting"
+	@echo "  curl localhost:$(PORT)/health"
+	@echo "Stop with Ctrl-C."
+	@cd examples/dynamodb && exec ../../$(BIN)/python main.py
+
+test: $(STAMP) ## run the tests (pass options with ARGS="-k name"); DYNAMODB_ENDPOINT adds a real server
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## check style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## measure, in ratios; needs wrk (apt-get install wrk) and two cores
+	$(BIN)/python benchmarks/overhead/bench.py $(ARGS)
+
+standalone: $(STAMP) ## install each driver alone in an empty environment and use it there
+	$(BIN)/python -m pytest -m standalone $(ARGS)
+
+clean: ## remove what the other verbs have made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

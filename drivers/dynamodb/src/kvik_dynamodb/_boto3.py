@@ -1,0 +1,161 @@
+"""The boto3 transport: blocking calls in threads of the driver's own."""
+
+import asyncio
+from binascii import crc32
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import boto3
+from botocore import xform_name
+from botocore.config import Config
+
+from ._errors import BrokenReplyError, Target, closed, not_connected, timed_out, translate
+from ._options import Options
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class Boto3Transport:
+    """Send requests through one boto3 client, each in a worker thread.
+
+    A thread cannot be interrupted: a call that is cancelled or out of time leaves its thread to finish, and
+    the thread keeps its place in the pool until then. The socket timeouts bound that. Clients are made on the
+    reserved thread only, so never two at once.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._target = options.target
+        self._client: DynamoDBClient | None = None
+        self._credentials_missing = False
+        self._closed = False
+        self._running: set[Future[Any]] = set()
+        self._workers = ThreadPoolExecutor(options.max_connections, "kvik-dynamodb")
+        self._reserved = ThreadPoolExecutor(1, "kvik-dynamodb-reserved")
+
+    @property
+    def region(self) -> str | None:
+        return self._target.region or None
+
+    async def open(self, *, within: float) -> None:
+        await self._run(self._reserved, within, self._ensure_client)
+
+    async def call(
+        self, operation: str, payload: Mapping[str, Any], *, within: float, reserved: bool = False
+    ) -> dict[str, Any]:
+        if reserved:
+            return await self._run(self._reserved, within, self._ensure_client_and_send, operation, payload)
+        if self._client is None and not self._closed:
+            raise not_connected(self._target)
+        return await self._run(self._workers, within, self._send, operation, payload)
+
+    async def close(self) -> None:
+        self._closed = True
+        for executor in (self._workers, self._reserved):
+            executor.shutdown(wait=False, cancel_futures=True)
+        if running := list(self._running):  # a copy, since threads that end shrink the set
+            grace = self._options.connect_timeout + self._options.read_timeout
+            ending = asyncio.gather(*map(asyncio.wrap_future, running), return_exceptions=True)
+            await asyncio.wait([ending], timeout=grace)
+            ending.cancel()
+        if self._client is not None:
+            self._client.close()
+
+    async def _run(
+        self,
+        executor: ThreadPoolExecutor,
+        within: float,
+        work: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        if self._closed:
+            raise closed(self._target)
+        job = executor.submit(work, *args, **kwargs)
+        self._running.add(job)
+        job.add_done_callback(self._running.discard)
+        done = asyncio.wrap_future(job)
+        try:
+            await asyncio.wait([done], timeout=within)
+            if not done.done():
+                raise timed_out(self._target, within, started=not job.cancel())
+            if done.cancelled():  # still queued when the transport was closed
+                raise closed(self._target)
+            return done.result()
+        finally:
+            job.cancel()
+            done.cancel()
+
+    def _send(self, operation: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            reply: dict[str, Any] = getattr(self._client, xform_name(operation))(**payload)
+        except Exception as error:
+            failure = translate(error, self._target)
+            self._credentials_missing |= failure.cause == "credentials"
+            raise failure from error
+        reply.pop("ResponseMetadata", None)
+        return reply
+
+    def _ensure_client_and_send(self, operation: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        self._ensure_client()
+        return self._send(operation, payload)
+
+    def _ensure_client(self) -> None:
+        # A client looks for credentials once, when it is made. If it found none, a new one looks again.
+        if self._client is not None and not self._credentials_missing:
+            return
+        try:
+            client = _make_client(self._options)
+        except Exception as error:
+            raise translate(error, self._target) from error
+        self._client, old = client, self._client
+        self._credentials_missing = False
+        self._target = Target(
+            self._options.table,
+            client.meta.region_name,
+            client.meta.endpoint_url,
+            self._options.partition_key_name,
+        )
+        if old is not None:
+            old.close()
+
+
+def _make_client(options: Options) -> "DynamoDBClient":
+    session = options.session or boto3.Session()
+    client = session.client(
+        "dynamodb",
+        region_name=options.region or None,
+        endpoint_url=options.endpoint or None,
+        config=Config(
+            connect_timeout=options.connect_timeout,
+            read_timeout=options.read_timeout,
+            retries={"total_max_attempts": 1},  # the retry policy stands above the seam, for every transport
+            max_pool_connections=options.max_connections + 1,  # one for the reserved thread
+            tcp_keepalive=True,
+            parameter_validation=False,  # payloads are the driver's own, and a validation error quotes values
+            user_agent_extra="kvik-dynamodb",
+        ),
+    )
+    client.meta.events.register("response-received.dynamodb", _verify_reply)
+    return client
+
+
+def _verify_reply(response_dict: Mapping[str, Any] | None, **_: object) -> None:
+    """Refuse a damaged reply, which botocore would parse as an empty one: a miss that is none.
+
+    botocore takes a body that was cut short, and its own checksum test does nothing after the last attempt.
+    """
+    if response_dict is None:  # the request failed before a response; botocore raises by itself
+        return
+    headers, body = response_dict["headers"], response_dict["body"]
+    if int(headers.get("x-amz-crc32", crc32(body))) != crc32(body):
+        raise BrokenReplyError("x-amz-crc32 differs")
+    if int(headers.get("content-length", len(body))) != len(body):
+        raise BrokenReplyError("the body was cut short")
+    if response_dict["status_code"] == 200 and not body.startswith(b"{"):  # noqa: PLR2004 - HTTP's OK
+        raise BrokenReplyError("the body is no JSON object")

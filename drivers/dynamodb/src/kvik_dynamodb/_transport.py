@@ -1,0 +1,31 @@
+"""The seam between the driver and whatever carries its requests."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class Transport(Protocol):
+    """Carry one request at a time, once, without a retry; any number may be in flight."""
+
+    @property
+    def region(self) -> str | None:
+        """The region in use; None until it is known."""
+
+    async def open(self, *, within: float) -> None:
+        """Prepare to carry requests; does nothing when that has been done.
+
+        Raises DynamoDBError, for instance when no region can be found.
+        """
+
+    async def call(
+        self, operation: str, payload: Mapping[str, Any], *, within: float, reserved: bool = False
+    ) -> dict[str, Any]:
+        """Send one request and give its answer, both in DynamoDB's low-level JSON shape.
+
+        ``operation`` is the API's name, such as GetItem. ``within``, in seconds, includes waiting for a
+        connection. ``reserved`` takes the lane that ordinary calls cannot fill. Raises DynamoDBError, whose
+        outcome speaks of this one attempt.
+        """
+
+    async def close(self) -> None:
+        """Refuse further calls, wait a bounded time for running ones, and give everything back."""

@@ -1,0 +1,85 @@
+"""Kvik: a small application framework with an injected, pluggable key-value store."""
+
+from starlette.datastructures import UploadFile
+
+from ._json import from_json, to_json
+from .app import App
+from .config import Config
+from .context import Context
+from .errors import (
+    ConfigError,
+    EntityAlreadyExists,
+    EntityNotFound,
+    Forbidden,
+    HTTPError,
+    InvalidParam,
+    MissingParam,
+    ServiceUnavailable,
+    TooManyRequests,
+    Unauthorized,
+)
+from .health import Health
+from .kv import KV, KVStore
+from .kv_errors import (
+    AccessDenied,
+    Conflict,
+    Corrupt,
+    DeadlineExceeded,
+    InvalidKey,
+    InvalidValue,
+    KeyNotFound,
+    KVError,
+    Misconfigured,
+    PartialFailure,
+    Throttled,
+    Unavailable,
+    Unsupported,
+    ValueTooLarge,
+)
+from .memory import MemoryStore
+from .metrics import Metrics
+from .responses import Event, File, Raw, Redirect, Response, Stream
+
+__all__ = [
+    "KV",
+    "AccessDenied",
+    "App",
+    "Config",
+    "ConfigError",
+    "Conflict",
+    "Context",
+    "Corrupt",
+    "DeadlineExceeded",
+    "EntityAlreadyExists",
+    "EntityNotFound",
+    "Event",
+    "File",
+    "Forbidden",
+    "HTTPError",
+    "Health",
+    "InvalidKey",
+    "InvalidParam",
+    "InvalidValue",
+    "KVError",
+    "KVStore",
+    "KeyNotFound",
+    "MemoryStore",
+    "Metrics",
+    "Misconfigured",
+    "MissingParam",
+    "PartialFailure",
+    "Raw",
+    "Redirect",
+    "Response",
+    "ServiceUnavailable",
+    "Stream",
+    "Throttled",
+    "TooManyRequests",
+    "Unauthorized",
+    "Unavailable",
+    "Unsupported",
+    "UploadFile",
+    "ValueTooLarge",
+    "from_json",
+    "to_json",
+]

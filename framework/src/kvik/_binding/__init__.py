@@ -1,0 +1,1 @@
+"""Bodies, forms and queries, made into typed values."""

@@ -1,0 +1,93 @@
+"""Start and stop of an app: stores and hooks, in order, and back again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from ._container import Container
+from ._threads import asynchronous
+from .context import Context
+
+Hook = Callable[[Context], Any]
+
+STOP_HOOKS_TIMEOUT = 5.0
+"""Seconds that all stop hooks together may take."""
+
+
+OPENS_NO_PORT = "kvik.opens_no_port"
+"""In the scope of the lifespan, keeps the app from opening any port; a test's client says so."""
+
+
+class Lifecycle:
+    """Start and stop what the app holds, as the server's lifespan messages say."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self.start_hooks: list[Hook] = []
+        self.stop_hooks: list[Hook] = []
+        self._running = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start when the server says so, and stop when it says so; RuntimeError if the app runs already."""
+        if self._running:
+            raise RuntimeError("the app runs already; it can be started again when it has stopped")
+        self._running = True
+        try:
+            await self._run_once(receive, send, opens_ports=OPENS_NO_PORT not in scope)
+        finally:
+            self._running = False
+            self._container.logging.uninstall()
+
+    async def _run_once(self, receive: Receive, send: Send, *, opens_ports: bool) -> None:
+        await receive()
+        try:
+            await self._start()
+            await self._container.metrics_port.start(opens_ports=opens_ports)
+        except Exception as error:
+            self._container.logger.error("start.failed", exc_info=error)
+            await self._stop()
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _start(self) -> None:
+        self._container.logging.install()
+        self._container.remote_level.start()
+        self._container.health.forget()
+        self._container.stopping = asyncio.Event()
+        self._container.tracing.start()
+        await self._container.stores.connect()
+        for hook in self.start_hooks:
+            await self._run(hook)
+
+    async def _stop(self) -> None:
+        self._container.stopping.set()
+        self._container.remote_level.stop()
+        settings = self._container.settings
+        await self._container.background.drain(
+            0 if self._container.cutting_off else settings.shutdown_grace_period
+        )
+        try:
+            async with asyncio.timeout(STOP_HOOKS_TIMEOUT):
+                for hook in self.stop_hooks:
+                    await self._run_safely(hook)
+        except TimeoutError:
+            self._container.logger.error("stop_hooks.timeout", seconds=STOP_HOOKS_TIMEOUT)
+        await self._container.stores.close()
+        await self._container.tracing.stop()
+        self._container.handler_threads.close()
+        await self._container.metrics_port.stop()
+
+    async def _run_safely(self, hook: Hook) -> None:
+        try:
+            await self._run(hook)
+        except Exception as error:
+            self._container.logger.error("stop_hook.failed", hook=hook.__qualname__, exc_info=error)
+
+    def _run(self, hook: Hook) -> Awaitable[Any]:
+        return asynchronous(hook, self._container.handler_threads)(Context(self._container))

@@ -1,0 +1,1 @@
+"""Log lines: one pipeline, for programs and for people."""

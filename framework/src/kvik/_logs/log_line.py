@@ -1,0 +1,80 @@
+"""What a log line says, before it is written as JSON or as text: one dict, whatever was logged."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+from .._traces.current_span import current_span_id
+
+trace_id: ContextVar[str] = ContextVar("kvik_trace_id", default="")
+"""The trace id of the request that the current task works for; "" outside of one."""
+
+span_id: ContextVar[str] = ContextVar("kvik_span_id", default="")
+"""Stands for the id of a span where nothing is traced: one for each request; "" outside of one."""
+
+Line = MutableMapping[str, Any]
+
+
+def rfc3339(seconds: float | None = None) -> str:
+    """Give a time of the Unix clock, or now, in UTC and to the microsecond."""
+    moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def line_of(level: int, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> Line:
+    """Put a line together: level, time, message, the request's ids, the fields, and last the stack.
+
+    These names are the line's own. A field of such a name gets an underscore behind it, so that neither is lost.
+    """
+    line: Line = {
+        "level": logging.getLevelName(level),
+        "time": rfc3339(),
+        "message": _message(event, args, fields),
+    }
+    trace = trace_id.get()
+    if trace:
+        line["trace_id"] = trace
+        line["span_id"] = current_span_id() or span_id.get()
+    stack = _stack(fields.pop("exc_info", None))
+    if stack:
+        line["exception"] = stack
+    for field, value in fields.items():
+        name = field
+        while name in line:
+            name += "_"
+        line[name] = value
+    if stack:
+        line["exception"] = line.pop("exception")  # last: it is long
+    return line
+
+
+def _message(event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> Any:
+    """Format the message as the standard library does; where that fails the template stands for itself."""
+    if not args:
+        return event
+    try:
+        named = len(args) == 1 and isinstance(args[0], Mapping) and args[0]
+        return event % (args[0] if named else args)
+    except Exception as error:  # noqa: BLE001 - whatever an argument's own formatting raises
+        fields["problem"] = f"the arguments do not fit the message: {type(error).__name__}"
+        return event
+
+
+def _stack(exc_info: Any) -> str:
+    """Give the text of an exception and what led to it; `exc_info` is what the standard library's may be."""
+    if not exc_info:
+        return ""
+    if isinstance(exc_info, tuple):
+        error = exc_info[1] if len(exc_info) > 1 else None
+    else:
+        error = exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1]
+    if not isinstance(error, BaseException):
+        return ""
+    try:
+        return "".join(traceback.format_exception(error)).rstrip()
+    except Exception as own:  # noqa: BLE001 - an exception may have any attributes
+        return f"{type(error).__name__}, whose stack cannot be printed: {type(own).__name__}"

@@ -1,0 +1,126 @@
+"""Logging: one pipeline for the framework, the handlers' `ctx.logger` and the standard library's loggers.
+
+A line is one JSON object off a terminal, coloured text on one. ERROR and above go to stderr, the rest to stdout.
+"""
+
+import logging
+import os
+import sys
+from typing import cast
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from .log_json import to_json
+from .log_line import span_id, trace_id
+from .log_terminal import Terminal
+from .logger import Level, Logger, Sink
+
+__all__ = ["Logging", "span_id", "trace_id"]
+
+_CHATTY_LOGGERS = (
+    *("uvicorn", "asyncio", "opentelemetry"),
+    *("botocore", "boto3", "urllib3"),
+    *("httpx", "httpx2", "httpcore", "httpcore2"),
+)
+"""Libraries that report each step below WARNING, with queries, values and signatures: heard from there on."""
+
+_OF_RECORDS = frozenset(
+    {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}  # the last is uvicorn's
+)
+"""The attributes that every record has, and what is not a field either; the others are its `extra`."""
+
+
+class Logging:
+    """Own the log pipeline of an app: its logger, and while the app runs the whole process's logging."""
+
+    def __init__(self, level: str) -> None:
+        self._level = Level(_number(level))
+        self._sink = Sink(self._level)
+        self.on_terminal = sys.stdout is not None and sys.stdout.isatty()
+        self._processors: list[Processor] = [
+            Terminal(colours=not os.environ.get("NO_COLOR")) if self.on_terminal else to_json
+        ]
+        logger = structlog.wrap_logger(
+            self._sink, processors=self._processors, wrapper_class=Logger, context_class=dict
+        )
+        self.logger: FilteringBoundLogger = cast("FilteringBoundLogger", logger.bind())
+        self._replaced: tuple[list[logging.Handler], int] | None = None
+        self._configured_structlog = False
+
+    @property
+    def level(self) -> str:
+        """Give the name of the level below which nothing is written."""
+        return logging.getLevelName(self._level.number)
+
+    def set_level(self, level: str, *, source: str) -> None:
+        """Write from this level on; `source` is who wants it, for the line that tells of it."""
+        before = self._level.number
+        self._level.configure(_number(level))
+        self._tell_of_change(before, source)
+
+    def toggle_debug(self, *, source: str) -> None:
+        """Write everything, or go back to the level before."""
+        before = self._level.number
+        self._level.toggle_debug()
+        self._tell_of_change(before, source)
+
+    def install(self) -> None:
+        """Send the standard library's logging, and structlog's default loggers, through this pipeline."""
+        root = logging.getLogger()
+        self._replaced = (root.handlers[:], root.level)
+        root.handlers[:] = [_StandardLibraryBridge(self.logger)]
+        root.setLevel(self._level.number)
+        for name in _CHATTY_LOGGERS:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        if not structlog.is_configured():
+            structlog.configure(
+                logger_factory=lambda *_: self._sink, processors=self._processors, wrapper_class=Logger
+            )
+            self._configured_structlog = True
+
+    def uninstall(self) -> None:
+        """Put the standard library's logging, and structlog's, back as they were before `install`."""
+        if self._replaced is not None:
+            root = logging.getLogger()
+            root.handlers[:], level = self._replaced
+            root.setLevel(level)
+            self._replaced = None
+        if self._configured_structlog:
+            structlog.reset_defaults()
+            self._configured_structlog = False
+
+    def _tell_of_change(self, before: int, source: str) -> None:
+        """Log the change at a level that is written before or after it, so that it is never silent."""
+        after = self._level.number
+        if after == before:
+            return
+        if self._replaced is not None:
+            logging.getLogger().setLevel(after)
+        fields = {
+            "before": logging.getLevelName(before),
+            "after": self.level,
+            "source": source,
+            "pid": os.getpid(),
+        }
+        self.logger.log(max(after, logging.INFO), "log.level_changed", **fields)
+
+
+class _StandardLibraryBridge(logging.Handler):
+    """Turn records of the standard library's loggers into events of ours."""
+
+    def __init__(self, logger: FilteringBoundLogger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        extra = {name: value for name, value in vars(record).items() if name not in _OF_RECORDS}
+        fields = {**extra, "logger": record.name, "exc_info": record.exc_info}
+        args = record.args if isinstance(record.args, tuple) else (record.args,) if record.args else ()
+        self._logger.log(
+            record.levelno, record.msg if isinstance(record.msg, str) else str(record.msg), *args, **fields
+        )
+
+
+def _number(level: str) -> int:
+    return logging.getLevelNamesMapping()[level]

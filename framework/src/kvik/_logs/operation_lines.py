@@ -1,0 +1,67 @@
+"""Key-value operations in the log, at DEBUG: one line each, without key and value."""
+
+import logging
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any
+
+from starlette.types import Scope
+from structlog.typing import FilteringBoundLogger
+
+from .._observers import Operation
+from .log_terminal import OPERATION
+
+if TYPE_CHECKING:
+    from .._requests.outgoing import Outgoing
+
+_Held = list[dict[str, Any]]
+
+_held: ContextVar[_Held | None] = ContextVar("kvik_held_operations", default=None)
+"""The operations of the current request whose lines wait for that of the request; None where they do not."""
+
+
+class OperationLines:
+    """Log each operation; on a terminal beneath the line of its request, which is written when that ends."""
+
+    def __init__(self, logger: FilteringBoundLogger, *, beneath_request: bool) -> None:
+        self._logger = logger
+        self._beneath_request = beneath_request
+
+    def request_began(self, _: Scope, __: "Outgoing") -> Token[_Held | None] | None:
+        """Begin to hold lines back, where there will be any."""
+        if self._beneath_request and self._logger.is_enabled_for(logging.DEBUG):
+            return _held.set([])
+        return None
+
+    def request_ended(self, _: Scope, __: "Outgoing", begun: Token[_Held | None] | None) -> None:
+        """Write what was held back."""
+        if begun is None:
+            return
+        for fields in _held.get() or ():
+            self._logger.debug(OPERATION, **fields)
+        _held.reset(begun)
+
+    def operation_began(self, operation: Operation) -> None:
+        """Do nothing: all is known at the end."""
+
+    def operation_ended(self, operation: Operation, _: None) -> None:
+        """Write the line, or hold it back."""
+        if not self._logger.is_enabled_for(logging.DEBUG):
+            return
+        fields = {
+            "store": operation.kv.name,
+            "driver": operation.kv.driver_name,
+            "operation": operation.name,
+            "outcome": _outcome(operation),
+            "microseconds": int(operation.seconds * 1_000_000),
+        }
+        held = _held.get()
+        if held is None:
+            self._logger.debug(OPERATION, **fields)
+        else:
+            held.append(fields)
+
+
+def _outcome(operation: Operation) -> str:
+    if operation.cancelled:
+        return "cancelled"
+    return operation.error.code if operation.error else "ok"

@@ -1,0 +1,1 @@
+"""Metrics: counted on the path as plain numbers, rendered when somebody asks."""

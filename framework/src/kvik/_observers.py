@@ -1,0 +1,78 @@
+"""Who is told of what an app does: metrics, traces, and whatever else looks on."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from starlette.types import Scope
+
+if TYPE_CHECKING:
+    from ._requests.outgoing import Outgoing
+    from .kv import KV
+    from .kv_errors import KVError
+
+
+@dataclass(slots=True, eq=False)
+class Operation:
+    """Tell of one call of a store's driver; at its end also how it went.
+
+    `error` is None where it succeeded, and where it was `cancelled`.
+    """
+
+    kv: "KV"
+    name: str
+    error: "KVError | None" = None
+    cancelled: bool = False
+    seconds: float = 0.0
+
+
+class Observer(Protocol):
+    """Be told when a request or a store's operation begins, and when it ends.
+
+    What a `began` returns is given to the `ended` of the same request or operation, which runs in the same task
+    and context. Neither may raise, nor wait for anything.
+    """
+
+    def request_began(self, scope: Scope, outgoing: "Outgoing") -> Any:
+        """Look at a request whose route is not known yet."""
+
+    def request_ended(self, scope: Scope, outgoing: "Outgoing", begun: Any) -> None:
+        """Look at a request whose route, status, error and seconds are known."""
+
+    def operation_began(self, operation: Operation) -> Any:
+        """Look at an operation that the driver is about to be called for."""
+
+    def operation_ended(self, operation: Operation, begun: Any) -> None:
+        """Look at an operation whose error and seconds are known."""
+
+
+class Observers:
+    """Hold the observers of an app, and tell them all: of an end, the last that was told of the begin first."""
+
+    def __init__(self) -> None:
+        self._observers: tuple[Observer, ...] = ()
+
+    def add(self, observer: Observer) -> None:
+        """Tell this observer too."""
+        self._observers = (*self._observers, observer)
+
+    def add_outermost(self, observer: Observer) -> None:
+        """Tell this observer too, of a begin before all others and of an end after them."""
+        self._observers = (observer, *self._observers)
+
+    def request_began(self, scope: Scope, outgoing: "Outgoing") -> list[Any]:
+        """Tell of a request's begin."""
+        return [observer.request_began(scope, outgoing) for observer in self._observers]
+
+    def request_ended(self, scope: Scope, outgoing: "Outgoing", begun: list[Any]) -> None:
+        """Tell of a request's end."""
+        for observer, own in zip(reversed(self._observers), reversed(begun), strict=True):
+            observer.request_ended(scope, outgoing, own)
+
+    def operation_began(self, operation: Operation) -> list[Any]:
+        """Tell of an operation's begin."""
+        return [observer.operation_began(operation) for observer in self._observers]
+
+    def operation_ended(self, operation: Operation, begun: list[Any]) -> None:
+        """Tell of an operation's end."""
+        for observer, own in zip(reversed(self._observers), reversed(begun), strict=True):
+            observer.operation_ended(operation, own)

@@ -1,0 +1,1 @@
+"""The path of a request, from its bytes' meaning to its answer."""

@@ -1,0 +1,191 @@
+"""The answer to a handler's result."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from starlette.responses import FileResponse, StreamingResponse
+from starlette.responses import Response as StarletteResponse
+
+from .._json import encode
+from ..errors import HTTPError
+from ..responses import Event, File, Raw, Redirect, Response, Stream
+from .headers import RawHeaders, raw_headers
+
+JSON = b"application/json"
+
+_STATUS_WITH_DATA = {"POST": 201}
+_STATUS_WITHOUT_DATA = {"POST": 202, "DELETE": 204}
+_REDIRECT_STATUS = {"POST": 303, "PUT": 303, "PATCH": 303}
+_PARTIAL_CONTENT = 206
+_WITHOUT_BODY = (204, 304)  # RFC 9110, 15.3.5 and 15.4.5
+
+_EVENT_STREAM = "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Hold a finished answer; without a body it has no Content-Type either."""
+
+    status: int
+    body: bytes
+    headers: RawHeaders = field(default_factory=list)
+    content_type: bytes = JSON
+
+    def head(self) -> RawHeaders:
+        """Give all the headers of the answer."""
+        if not self.body:
+            return self.headers
+        own = [(b"content-length", str(len(self.body)).encode())]
+        if not any(name == b"content-type" for name, _ in self.headers):
+            own.append((b"content-type", self.content_type))
+        return own + self.headers
+
+
+class NotEncodableError(Exception):
+    """Say that a handler's result cannot be made JSON; the message is the type's name."""
+
+
+async def reply_to_result(  # noqa: PLR0911 - a row of the table each
+    result: Any, method: str, *, message_of: Callable[[Exception], dict[str, Any]], stopping: asyncio.Event
+) -> Reply | StarletteResponse:
+    """Make the answer to what a handler returned, with the status that its method has.
+
+    `message_of` makes the error object of a partial answer; `stopping` ends streams of events. Raises
+    NotEncodableError, and the error of a Response that has nothing else.
+    """
+    match result:
+        case StarletteResponse():
+            return result
+        case Response():
+            return _reply_to_response(result, method, message_of)
+        case Raw():
+            return Reply(_status(method), _json(result.data, of=result.data))
+        case Redirect():
+            return Reply(_REDIRECT_STATUS.get(method, 302), b"", raw_headers([("Location", result.url)]))
+        case File():
+            return await _reply_with_file(result)
+        case Stream():
+            return _reply_with_stream(result, stopping)
+        case None:
+            return _reply_with_nothing(method, None, [])
+        case _:
+            return Reply(_status(method), _json({"data": result}, of=result))
+
+
+def _reply_to_response(
+    response: Response, method: str, message_of: Callable[[Exception], dict[str, Any]]
+) -> Reply:
+    body: dict[str, Any] = {"metadata": response.metadata, "data": response.data}
+    body = {name: value for name, value in body.items() if value is not None}
+    status = response.status
+    if response.error is not None:
+        if response.data is None:
+            raise response.error
+        body = {"error": message_of(response.error), **body}
+        status = _PARTIAL_CONTENT
+    headers = raw_headers(response.headers.items()) + _cookies(response.cookies)
+    if not body:
+        return _reply_with_nothing(method, status, headers)
+    status = status or _status(method)
+    if status in _WITHOUT_BODY:
+        return Reply(status, b"", headers)
+    return Reply(status, _json(body, of=response.data), headers)
+
+
+def _reply_with_nothing(method: str, status: int | None, headers: RawHeaders) -> Reply:
+    status = status or _STATUS_WITHOUT_DATA.get(method, 200)
+    return Reply(status, b"" if status in _WITHOUT_BODY else b"{}\n", headers)
+
+
+def _status(method: str) -> int:
+    return _STATUS_WITH_DATA.get(method, 200)
+
+
+def _json(value: Any, *, of: Any) -> bytes:
+    try:
+        return encode(value) + b"\n"
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise NotEncodableError(type(of).__name__) from error
+
+
+def _cookies(cookies: Mapping[str, str | Mapping[str, Any]]) -> RawHeaders:
+    """Write Set-Cookie headers by Starlette, which knows their options."""
+    if not cookies:
+        return []
+    carrier = StarletteResponse()
+    for name, value in cookies.items():
+        carrier.set_cookie(name, **({"value": value} if isinstance(value, str) else dict(value)))
+    return [header for header in carrier.raw_headers if header[0] == b"set-cookie"]
+
+
+async def _reply_with_file(file: File) -> Reply | StarletteResponse:
+    if isinstance(file.content, bytes):
+        media_type = file.content_type or "application/octet-stream"
+        response = StarletteResponse(file.content, media_type=media_type)
+        if file.filename is not None:
+            response.headers["content-disposition"] = FileResponse("", filename=file.filename).headers[
+                "content-disposition"
+            ]
+        return response
+    path = Path(file.content)
+    if not await asyncio.to_thread(_is_file, path):
+        raise HTTPError(404, "file not found")
+    return FileResponse(path, media_type=file.content_type, filename=file.filename)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for a name with a NUL before 3.14
+    except ValueError:
+        return False
+
+
+def _reply_with_stream(stream: Stream, stopping: asyncio.Event) -> StarletteResponse:
+    headers = dict(stream.headers)
+    is_events = stream.content_type.startswith(_EVENT_STREAM)
+    if is_events:
+        headers.setdefault("Cache-Control", "no-store")
+    source = _events(stream, stopping) if is_events else stream.source
+    return StreamingResponse(source, headers=headers, media_type=stream.content_type)
+
+
+async def _events(stream: Stream, stopping: asyncio.Event) -> AsyncIterator[bytes]:
+    """Give the events of a stream until it ends or the server stops, whichever is first."""
+    source = aiter(stream.source)
+    stop = asyncio.ensure_future(stopping.wait())
+    piece: asyncio.Future[Any] | None = None
+    try:
+        while True:
+            piece = asyncio.ensure_future(anext(source))
+            await asyncio.wait((piece, stop), return_when=asyncio.FIRST_COMPLETED)
+            if not piece.done():
+                return
+            try:
+                yield _event_text(piece.result()).encode()
+            except StopAsyncIteration:
+                return
+    finally:
+        stop.cancel()
+        if piece is not None and not piece.done():
+            piece.cancel()
+            await asyncio.wait((piece,))
+
+
+def _event_text(item: Any) -> str:
+    """Write an event as the HTML standard wants it: a field a line, an empty line at the end."""
+    event = item if isinstance(item, Event) else Event(item)
+    data = event.data if isinstance(event.data, str) else encode(event.data).decode()
+    fields = [("event", event.event), ("id", event.id), ("retry", event.retry)]
+    lines = [f"{name}: {_one_line(str(value))}" for name, value in fields if value is not None]
+    lines += [f"data: {line}" for line in data.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+    return "\n".join(lines) + "\n\n"
+
+
+def _one_line(text: str) -> str:
+    if "\n" in text or "\r" in text or "\0" in text:
+        raise ValueError("a server-sent event's name and id are one line")
+    return text

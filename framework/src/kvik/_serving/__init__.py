@@ -1,0 +1,1 @@
+"""What `app.run()` adds to an ASGI application: port, limits, signals, processes."""

@@ -1,0 +1,353 @@
+"""A connection under `app.run()`: uvicorn's protocol, with limits on what a client sends and how slowly.
+
+uvicorn with httptools bounds neither a head's size nor any wait but the one between two requests. Here each
+wait has an end, and a client that is refused can read why: after the answer its input is thrown away for a
+while, because closing at once would reset the connection under the answer.
+"""
+
+import asyncio
+from typing import Any, ClassVar, Literal
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from .._container import Container
+from .._requests.correlation import correlation_id
+from .._requests.failures import failure_of
+from ..config import Settings
+from ..errors import HTTPError
+from .deadline import Deadline
+
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 16 * 1024 * 1024
+_FAREWELL_SECONDS = 1.0
+"""How long a client may take to confirm the end of a TLS connection; asyncio would wait for half a minute."""
+
+_ENDS = len(" HTTP/1.1\r\n\r\n")
+_HEADER_ENDS = len(": \r\n")
+
+
+def connection_class(container: Container) -> "type[Connection]":
+    """Make the class that uvicorn is to make its connections from, for one app."""
+
+    class AppConnection(Connection):
+        _container = container
+        _settings = container.settings
+
+    return AppConnection
+
+
+class Connection(HttpToolsProtocol):
+    """Serve one client, within the limits."""
+
+    _container: ClassVar[Container]
+    _settings: ClassVar[Settings]
+
+    _at: Literal["rest", "head", "body"] = "rest"
+    """What the client is sending."""
+    _run = 0
+    """Bytes that came since the parser ended a message or gave a piece of a body: the size of a head so far."""
+    _run_is_long = False
+    _allowance: int | None = None
+    """How much more input is worth throwing away; None where input is wanted."""
+    _deaf = False
+    """No request is taken any more."""
+    _last_words = b""
+    """The early error's answer, as long as answers to earlier requests have to go first."""
+
+    # What comes in
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
+        """Start to wait for the first request."""
+        super().connection_made(transport)
+        self._deadline = Deadline(self.loop, self._on_deadline)
+        self._deadline.set(self._settings.header_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._deadline.close()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, unless it is refused already."""
+        if self._allowance is not None:
+            self._allowance -= len(data)
+            if self._allowance < 0:
+                self._close()
+                return
+        if self._deaf:
+            return
+        self._run += len(data)
+        self._run_is_long = self._run > self._settings.max_header_size
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._upgrade()
+        except httptools.HttpParserError as error:
+            self._refuse(_meaning(error))
+        else:
+            self._after_data()
+
+    def _after_data(self) -> None:
+        """Look after a message that is not complete yet."""
+        if self._run > self._settings.max_header_size:
+            self._refuse(self._header_too_large())
+        elif self._at == "body":
+            if self.cycle.transport is self.transport:
+                self._watch_body()
+        elif self._at == "head" and not self._deadline.is_set and not self._busy:
+            self._deadline.set(self._settings.header_timeout)
+
+    def _upgrade(self) -> None:
+        if self._should_upgrade():
+            self.handle_websocket_upgrade()  # from here on the connection is the WebSocket's; no deadline is set
+        else:
+            # A request to change to another protocol is answered in this one, and its body was not parsed
+            self.cycle.keep_alive = False
+            self._deaf = True
+
+    # What the parser finds
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self._at = "head"
+        self._deadline.clear()
+
+    def on_headers_complete(self) -> None:
+        """Check the head, and start the app; raises HTTPError to stop the parser."""
+        self._check_head()
+        super().on_headers_complete()
+        self._at = "body"
+        self._deadline.clear()
+        if not self.parser.should_upgrade():
+            self.headers = []  # a trailer, which comes after the body, must not pass for a header
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        self._run = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        super().on_message_complete()
+        self._at = "rest"
+        self._run = 0
+        self._deadline.clear()
+        if self._allowance is not None:  # a body that was answered before it was complete
+            self._allowance = None
+            self._rest()
+
+    def _check_head(self) -> None:
+        if self._run_is_long and self._head_size() > self._settings.max_header_size:
+            raise self._header_too_large()
+        hosts = 0
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding" and value.lower() != b"chunked":
+                raise HTTPError(400, "unsupported transfer encoding")
+        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
+            raise HTTPError(400, "malformed request: exactly one Host header is needed")
+
+    def _head_size(self) -> int:
+        size = len(self.parser.get_method()) + len(" ") + len(self.url) + _ENDS
+        return size + sum(len(name) + len(value) + _HEADER_ENDS for name, value in self.headers)
+
+    def _header_too_large(self) -> HTTPError:
+        return HTTPError(431, f"request header is larger than {self._settings.max_header_size} bytes")
+
+    # What goes out
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request, or to the answer to one that was refused."""
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
+            if self._last_words:
+                self._say_last_words()
+            elif not self._deaf:
+                self._rest()
+        if self.transport.is_closing():
+            self._deadline.set(_FAREWELL_SECONDS)
+
+    def shutdown(self) -> None:
+        """Close, at once or when the request in flight is answered."""
+        if self._busy and self._allowance is None:
+            super().shutdown()
+        else:
+            self._close()
+
+    @property
+    def _busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _rest(self) -> None:
+        """Wait for what the client sends next, now that it has its answer."""
+        if self._at == "body":
+            self._allowance = _LINGER_BYTES
+            self._deadline.set(_LINGER_SECONDS)
+        elif self._at == "head":
+            self._deadline.set(self._settings.header_timeout)
+        else:
+            self._deadline.set(self.timeout_keep_alive)
+
+    def _refuse(self, error: HTTPError) -> None:
+        """Answer with an error when all before it is answered, and take no more requests."""
+        self._deaf = True
+        request_id = correlation_id(list(self.scope["headers"]) if self.scope else [])
+        self._log_refusal(error.message, status=error.status_code, trace_id=request_id)
+        self._last_words = self._answer(error, request_id)
+        if self._at == "body":
+            self._abandon_body()
+        elif self._busy:
+            self.flow.pause_reading()
+        else:
+            self._say_last_words()
+
+    def _abandon_body(self) -> None:
+        """Tell the app that the rest of the body will not come, and the client why, if it is not too late."""
+        if self.pipeline:
+            self.pipeline.popleft()  # it has not started
+            self.flow.pause_reading()
+        elif self.cycle.response_started:
+            self._close()
+        else:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self._say_last_words()
+
+    def _answer(self, error: HTTPError, request_id: str) -> bytes:
+        reply = failure_of(error).reply(self._settings.error_format)
+        headers = [
+            *self.server_state.default_headers,
+            *reply.head(),
+            (b"connection", b"close"),
+            (b"x-correlation-id", request_id.encode()),
+        ]
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        return STATUS_LINE[reply.status] + head + b"\r\n" + reply.body
+
+    def _say_last_words(self) -> None:
+        self.transport.write(self._last_words)
+        self._last_words = b""
+        self.linger()
+
+    def linger(self) -> None:
+        """Close the connection in such a way that the client can read the answer first.
+
+        Closing a socket whose input has not been read makes the kernel reset the connection, and the client may
+        lose the answer. So only the sending side is closed, and for a while input is read and thrown away.
+        """
+        self._deaf = True
+        if self.transport.is_closing():
+            return  # the client went first
+        self._allowance = _LINGER_BYTES
+        if self.transport.can_write_eof():  # not with TLS
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._deadline.set(_LINGER_SECONDS)
+
+    def _log_refusal(self, error: str, **fields: Any) -> None:
+        ip = self.client[0] if self.client else ""
+        self._container.logger.info("request.rejected", error=error, ip=ip, **fields)
+
+    # The body of a request that comes in more than one piece
+
+    def _watch_body(self) -> None:
+        """Have the app's waiting for the body timed, and an answer before its end linger."""
+        cycle = self.cycle
+        cycle.transport = _LingeringTransport(self)
+        arrival = _Arrival(self)
+        if cycle.message_event.is_set():
+            arrival.set()
+        cycle.message_event = arrival
+        declared = next((value for name, value in cycle.scope["headers"] if name == b"content-length"), b"0")
+        if int(declared) > _LINGER_BYTES:  # digits, says the parser, and no more than 20
+            cycle.keep_alive = False  # refused early, its rest would be too much to throw away
+
+    @property
+    def body_is_open(self) -> bool:
+        """Tell whether the client is still sending the body of its latest request."""
+        return self._at == "body"
+
+    def expect_body(self, arrival: "_Arrival", *, wanted: bool) -> None:
+        """Start the body's clock when the app waits for it, and stop it when it does not."""
+        if self._at == "body" and arrival is self.cycle.message_event and self._busy and not self._deaf:
+            if wanted:
+                self._deadline.set(self._settings.body_timeout)
+            else:
+                self._deadline.clear()
+
+    # When time is over
+
+    def _on_deadline(self) -> None:
+        if self.transport.is_closing():
+            self._end()
+        elif self._deaf:
+            self._close()
+        elif self._busy:
+            self._refuse(HTTPError(408, f"request body stalled for {self._settings.body_timeout:g} seconds"))
+        else:
+            if self._at == "head":
+                seconds = self._settings.header_timeout
+                self._log_refusal(f"request header was not complete within {seconds:g} seconds")
+            self._close()
+
+    def _close(self) -> None:
+        """Close as soon as all that was written is sent."""
+        self._deaf = True
+        self.transport.close()
+        self._deadline.set(_FAREWELL_SECONDS)
+
+    def _end(self) -> None:
+        """Wait no longer for what a closed connection's client should do, but that it reads its answer."""
+        if self.transport.get_write_buffer_size():
+            self._deadline.set(_FAREWELL_SECONDS)
+        else:
+            self.transport.abort()
+
+
+class _LingeringTransport(asyncio.Transport):
+    """Stand in for the transport while a request is answered whose body came in pieces."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._connection.transport.write(data)
+
+    def is_closing(self) -> bool:
+        return self._connection.transport.is_closing()
+
+    def close(self) -> None:
+        if self._connection.body_is_open:
+            self._connection.linger()
+        else:
+            self._connection.transport.close()
+
+
+class _Arrival(asyncio.Event):
+    """Be the event of a piece of a body that arrives, and say when the app waits for it."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    async def wait(self) -> Literal[True]:
+        self._connection.expect_body(self, wanted=True)
+        try:
+            return await super().wait()
+        finally:
+            self._connection.expect_body(self, wanted=False)
+
+
+def _meaning(error: httptools.HttpParserError) -> HTTPError:
+    """Tell what is wrong with a message: what a callback says, or the parser, whose words quote nothing of it."""
+    if isinstance(error, httptools.HttpParserCallbackError):
+        cause = error.__context__
+        return cause if isinstance(cause, HTTPError) else HTTPError(400, "malformed request")
+    return HTTPError(400, f"malformed request: {error}")

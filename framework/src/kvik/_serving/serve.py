@@ -1,0 +1,70 @@
+"""`app.run()`: take the ports, and serve in this process or in several."""
+
+import os
+import socket
+import sys
+from typing import Any
+
+import uvicorn
+
+from .._container import Container
+from .connection import connection_class
+from .ending import end_at_once
+from .ports import bind
+from .server import Server, run
+from .tls import check_certificate
+
+
+def serve(app: Any, container: Container) -> None:
+    """Serve the app until SIGTERM or SIGINT; returns when all was answered, else exits 1."""
+    settings = container.settings
+    check_certificate(settings, container.logger)
+    listener = _take(container, "http", settings.http_host, settings.http_port)
+    if settings.metrics_port:
+        metrics = _take(container, "metrics", container.metrics_port.host, settings.metrics_port)
+        container.metrics_port.hold(metrics)
+        container.logger.info("Starting metrics server on port: %d", settings.metrics_port)
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=connection_class(container),
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
+        ssl_certfile=settings.cert_file,
+        ssl_keyfile=settings.key_file,
+        timeout_graceful_shutdown=None,
+    )
+    container.logger.info("Starting server on port: %d", listener.getsockname()[1])
+    if settings.http_workers > 1 and _can_fork(container):
+        from .worker import serve_with_workers  # noqa: PLC0415 - Windows lacks what it imports
+
+        status = serve_with_workers(config, container, listener)
+    else:
+        status = run(Server(config, container), listener)
+        if container.has_busy_threads:
+            end_at_once(1)  # the interpreter would wait for them, for ever if need be
+    if status:
+        sys.exit(status)
+
+
+def _can_fork(container: Container) -> bool:
+    if hasattr(os, "fork"):
+        return True
+    container.logger.warning(
+        "workers.unavailable",
+        http_workers=container.settings.http_workers,
+        problem="this platform has no fork; one process serves",
+    )
+    return False
+
+
+def _take(container: Container, what: str, host: str, port: int) -> socket.socket:
+    """Take a port before anything else starts, or exit; it listens when the app is ready."""
+    try:
+        return bind(host, port)
+    except OSError as error:
+        container.logger.error("%s port %d is blocked or unreachable", what, port, host=host, error=str(error))
+        sys.exit(1)

@@ -1,0 +1,123 @@
+"""A uvicorn server with Kvik's signals and its orderly end."""
+
+import asyncio
+import contextlib
+import functools
+import gc
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from .._container import Container
+from .ending import STOP_SIGNALS, end_at_once
+
+_DEBUG_SIGNALS = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
+
+AFTER_CANCEL = 1.0
+"""Seconds that cancelled requests get to end."""
+
+_POLL = 0.05
+
+
+class Server(uvicorn.Server):
+    """Take uvicorn's signal handling, which ends in exit -15, and its end, which waits without limit, over."""
+
+    def __init__(self, config: uvicorn.Config, container: Container) -> None:
+        super().__init__(config)
+        self._container = container
+        self._logger = container.logger
+        self._grace_period = container.settings.shutdown_grace_period
+        self.cut = False
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop in order at the first SIGTERM or SIGINT, and at once at the second."""
+        before = {sig: signal.signal(sig, self._on_signal) for sig in STOP_SIGNALS} | self.toggle_debug_by_signal()
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+    def _on_signal(self, _: int, __: FrameType | None) -> None:
+        if self.should_exit:
+            end_at_once(1)
+        self.should_exit = True
+
+    def toggle_debug_by_signal(self) -> dict[signal.Signals, Any]:
+        """Log everything from one SIGUSR1 to the next; return the handlers before.
+
+        The loop does it: the signal may come amid a write to the log, where no other can begin.
+        """
+        loop = asyncio.get_running_loop()
+        toggle = functools.partial(self._container.logging.toggle_debug, source="SIGUSR1")
+
+        def on_signal(_: int, __: FrameType | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, the process about to end
+                loop.call_soon_threadsafe(toggle)
+
+        return {sig: signal.signal(sig, on_signal) for sig in _DEBUG_SIGNALS}
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the app and accept connections.
+
+        What is alive then stays alive: left out of garbage collection, it does not make every full collection a
+        pause of many milliseconds for whoever is being served.
+        """
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, and say so."""
+        self._logger.info("Shutting down server with a timeout of %gs", self._grace_period)
+        await self.stop(sockets or [])
+        self._logger.info("Application shutdown complete")
+
+    async def stop(self, listeners: list[socket.socket]) -> None:
+        """Accept nothing more, let requests end within the grace period, then stop the app."""
+        self._container.stopping.set()
+        for server in self.servers:
+            server.close()
+        for listener in listeners:
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if not await self._idle_within(self._grace_period):
+            await self._cut_off()
+        await self.lifespan.shutdown()
+
+    async def _idle_within(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while self.server_state.connections or self.server_state.tasks or self._container.background.is_busy:
+            if time.monotonic() >= end:
+                return False
+            await asyncio.sleep(_POLL)
+        return True
+
+    async def _cut_off(self) -> None:
+        self._container.cutting_off = self.cut = True
+        tasks = list(self.server_state.tasks)
+        self._logger.error("shutdown.cut", requests=len(tasks), grace_period=self._grace_period)
+        for task in tasks:
+            task.cancel()
+        await self._idle_within(AFTER_CANCEL)
+        for connection in list(self.server_state.connections):
+            connection.transport.close()  # an idle WebSocket, or a client that reads no more
+
+
+def run(server: Server, listener: socket.socket) -> int:
+    """Serve until a signal; return the exit status, 1 where the start failed or a request was cut off."""
+    try:
+        server.run(sockets=[listener])
+    except SystemExit:  # uvicorn's way to say that the start failed; what failed has been logged
+        return 1
+    finally:
+        gc.unfreeze()
+        listener.close()
+    return int(server.cut)

@@ -1,0 +1,1 @@
+"""Traces: spans of requests and operations, and where they are sent."""

@@ -1,0 +1,266 @@
+"""The one argument of every handler: the request, and what the app gives to work on it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+from urllib.parse import parse_qsl
+
+from starlette.datastructures import Headers
+from starlette.requests import Request, cookie_parser
+from starlette.types import Receive, Scope
+from starlette.websockets import WebSocket
+from structlog.typing import FilteringBoundLogger
+
+from ._binding.binding import bind_body, bind_query
+from ._binding.body import Body
+from ._container import Container
+from ._stores import DEFAULT, Stores
+from ._threads import Waits
+from .config import Config
+from .errors import HTTPError
+from .kv import KV
+from .metrics import Metrics
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from opentelemetry.trace import Span
+    from opentelemetry.util.types import Attributes
+
+T = TypeVar("T")
+
+_OUTSIDE: Scope = {
+    "type": "hook",
+    "method": "",
+    "path": "",
+    "query_string": b"",
+    "headers": [],
+    "client": None,
+}
+
+
+async def _nothing_to_receive() -> Any:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+class Context:
+    """Give a handler its request, the stores, the logger and the configuration.
+
+    Start and stop hooks get one too, without a request: its parameters, headers and body are empty.
+    """
+
+    __slots__ = (
+        "_background",
+        "_body",
+        "_container",
+        "_headers",
+        "_parameters",
+        "_query",
+        "_receive",
+        "_scope",
+        "_waits",
+        "_websocket",
+        "correlation_id",
+    )
+
+    def __init__(
+        self,
+        container: Container,
+        scope: Scope = _OUTSIDE,
+        receive: Receive = _nothing_to_receive,
+        *,
+        parameters: dict[str, Any] | None = None,
+        correlation_id: str = "",
+        websocket: WebSocket | None = None,
+    ) -> None:
+        self._container = container
+        self._scope = scope
+        self._receive = receive
+        self._parameters = parameters or {}
+        self.correlation_id = correlation_id
+        self._websocket = websocket
+        self._waits = Waits(asyncio.get_running_loop())
+        self._background: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._headers: Headers | None = None
+        self._query: list[tuple[str, str]] | None = None
+        self._body: Body | None = None
+
+    # The request
+
+    @property
+    def method(self) -> str:
+        """Give the request's method, such as "GET"."""
+        return str(self._scope["method"])
+
+    @property
+    def path(self) -> str:
+        """Give the request's path, percent-decoded, without the query."""
+        return str(self._scope["path"])
+
+    @property
+    def host_name(self) -> str:
+        """Give the Host header: where the client wanted to go."""
+        return self.header("host")
+
+    @property
+    def client_ip(self) -> str:
+        """Give the client's address, "" where the server does not know it."""
+        client = self._scope.get("client")
+        return str(client[0]) if client else ""
+
+    @property
+    def headers(self) -> Headers:
+        """Give the request's headers; names are case-insensitive."""
+        if self._headers is None:
+            self._headers = Headers(raw=self._scope["headers"])
+        return self._headers
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """Give the request's cookies."""
+        return cookie_parser(self.header("cookie"))
+
+    @property
+    def request(self) -> Request:
+        """Give the request as Starlette's Request, for what this class has no word for."""
+        return Request(self._scope, self._receive)
+
+    def header(self, name: str) -> str:
+        """Return a header of the request, "" if it was not sent."""
+        return self.headers.get(name, "")
+
+    def path_param(self, name: str) -> Any:
+        """Return a parameter of the route's path: text, or what its convertor makes (`{id:int}`).
+
+        Raises LookupError if the route has no parameter of that name.
+        """
+        try:
+            return self._parameters[name]
+        except KeyError:
+            raise LookupError(
+                f"the route has no path parameter {name!r}; it has {', '.join(self._parameters) or 'none'}"
+            ) from None
+
+    def param(self, name: str) -> str:
+        """Return the first value of a query parameter, "" if it was not sent."""
+        return next((value for key, value in self._parsed_query() if key == name), "")
+
+    def params(self, name: str) -> list[str]:
+        """Return all values of a query parameter, also those joined by commas; [] if it was not sent."""
+        return [part for key, value in self._parsed_query() if key == name for part in value.split(",")]
+
+    async def body(self) -> bytes:
+        """Read the whole body; 413 if it is larger than MAX_BODY_SIZE."""
+        return await self._the_body().read()
+
+    @overload
+    async def bind(self) -> Any: ...
+    @overload
+    async def bind(self, kind: type[T]) -> T: ...
+    async def bind(self, kind: Any = Any) -> Any:
+        """Convert the body into `kind`: dataclass, msgspec.Struct, TypedDict, pydantic model, dict, list of such.
+
+        The body is JSON, or a form (urlencoded or multipart) if `kind` has named fields. In a form a list takes
+        all values of its name, anything else the last; "" counts as absent unless the field is a `str`. Files
+        are fields of type `starlette.datastructures.UploadFile`, on disk if larger than 1 MiB, closed when the
+        request ends; their names are what the client says, so never make a path of one.
+
+        Answers 400, naming the field and what was expected, for a body that does not fit; 413 for one larger
+        than MAX_BODY_SIZE; 415 for another Content-Type. Raises TypeError if nothing can be bound to `kind`.
+        """
+        return await bind_body(self._the_body(), self.header("content-type"), kind)
+
+    def bind_query(self, kind: type[T]) -> T:
+        """Convert the query's parameters into `kind`, a type with named fields, by the rules for forms of `bind`.
+
+        Answers 400, naming the parameter and what was expected, for a query that does not fit. Raises TypeError
+        if nothing can be bound to `kind`.
+        """
+        bound: T = bind_query(self._parsed_query(), kind)
+        return bound
+
+    def _the_body(self) -> Body:
+        if self._body is None:
+            self._body = Body(self._scope, self._receive, self._container.settings.max_body_size)
+        return self._body
+
+    def _parsed_query(self) -> list[tuple[str, str]]:
+        if self._query is None:
+            try:
+                text = self._scope["query_string"].decode()
+                self._query = parse_qsl(text, keep_blank_values=True, errors="strict")
+            except UnicodeDecodeError:
+                raise HTTPError(400, "query is not valid UTF-8") from None
+        return self._query
+
+    # What the app gives
+
+    @property
+    def kv_store(self) -> KV:
+        """Give the app's key-value store; LookupError, saying how to add one, if it has none."""
+        return self._container.stores[DEFAULT]
+
+    @property
+    def kv_stores(self) -> Stores:
+        """Give the app's stores by name."""
+        return self._container.stores
+
+    @property
+    def logger(self) -> FilteringBoundLogger:
+        """Give the app's structlog logger; its lines carry this request's trace id."""
+        return self._container.logger
+
+    @property
+    def metrics(self) -> Metrics:
+        """Give the program's own metrics, to record values by name."""
+        return self._container.metrics
+
+    def trace(self, name: str, attributes: "Attributes" = None) -> "AbstractContextManager[Span]":
+        """Begin a span below the current one: `with ctx.trace("render") as span:`, in `async def` and in `def`.
+
+        It ends with the block. An exception that would be answered with 500 or above marks it as failed, by the
+        exception's class and where it came from, never its text. Does nothing while tracing is off.
+        """
+        return self._container.tracing.child(name, attributes)
+
+    @property
+    def config(self) -> Config:
+        """Give the app's configuration."""
+        return self._container.config
+
+    @property
+    def websocket(self) -> WebSocket:
+        """Give the connection of a WebSocket's handler, Starlette's; RuntimeError in any other handler."""
+        if self._websocket is None:
+            raise RuntimeError("there is a WebSocket in the handler of app.websocket(path) only")
+        return self._websocket
+
+    def wait(self, awaitable: Awaitable[T]) -> T:
+        """Wait in a plain `def` handler for something awaitable, such as `ctx.kv_store.get(key)`.
+
+        Raises RuntimeError in an `async def` handler, which would wait for itself, and CancelledError when the
+        request is over before the handler: its time is up, or the app stops.
+        """
+        return self._waits.wait(awaitable)
+
+    def background(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run a function, `async def` or `def`, behind the answer, if the handler returns one.
+
+        It goes on when the client leaves, and at its stop the app waits for it, within SHUTDOWN_GRACE_PERIOD.
+        What it raises is logged.
+        """
+        self._background.append((function, args))
+
+    def start_background(self) -> None:
+        """Start what `background` was given; the framework calls it when the handler has returned."""
+        for function, args in self._background:
+            self._container.background.start(function, args)
+
+    async def close(self) -> None:
+        """Close what the request has opened, such as the files of a form; the framework calls it at the end."""
+        if self._body is not None:
+            self._body.close()
+
+    def end_waiting(self) -> None:
+        """End what `wait` waits for; the framework calls it when the handler is done or given up."""
+        self._waits.end()

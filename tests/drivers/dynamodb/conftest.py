@@ -1,0 +1,67 @@
+"""What the driver's tests share: tables on a real server, and drivers on them."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+
+from kvik_dynamodb import DynamoDB
+
+from .faults import FaultProxy
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+
+@pytest.fixture(scope="session")
+def raw(dynamodb_endpoint: str) -> "Iterator[DynamoDBClient]":
+    """Give a plain boto3 client, to see what the driver really did."""
+    client = boto3.client("dynamodb", region_name="eu-west-1", endpoint_url=dynamodb_endpoint)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def session() -> boto3.Session:
+    """Give one session to many drivers: each of its own would read botocore's data again."""
+    return boto3.Session()
+
+
+@pytest.fixture
+def table(table_name: str, raw: "DynamoDBClient") -> str:
+    """Give the name of an empty table with the partition key pk."""
+    raw.create_table(
+        TableName=table_name,
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return table_name
+
+
+@pytest.fixture
+async def db(table: str, dynamodb_endpoint: str, session: boto3.Session) -> AsyncIterator[DynamoDB]:
+    """Give a connected driver on an empty table."""
+    async with DynamoDB(table, "eu-west-1", dynamodb_endpoint, session=session) as driver:
+        yield driver
+
+
+@pytest.fixture
+async def proxy(dynamodb_endpoint: str) -> AsyncIterator[FaultProxy]:
+    """Give a proxy to the server that makes faults by its script."""
+    async with FaultProxy(dynamodb_endpoint) as running:
+        yield running
+
+
+@pytest.fixture
+def behind_proxy(table: str, proxy: FaultProxy, session: boto3.Session) -> Callable[..., DynamoDB]:
+    """Give a maker of drivers, not connected, that reach their empty table through the proxy."""
+    return partial(DynamoDB, table, "eu-west-1", proxy.url, session=session)
+
+
+@pytest.fixture
+def quick_throttling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the pause after a throttled attempt from a second to a hundredth."""
+    monkeypatch.setattr("kvik_dynamodb._retry._THROTTLED_BASE", 0.01)

@@ -1,0 +1,168 @@
+"""A proxy in front of a real DynamoDB server, for the faults that no server makes on demand."""
+
+import asyncio
+import http.client
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What goes back: a status, headers, a body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def encode(self) -> bytes:
+        """Give the reply's bytes, its headers as they are, true or not."""
+        lines = [f"HTTP/1.1 {self.status} -", *(f"{name}: {value}" for name, value in self.headers.items())]
+        return "\r\n".join([*lines, "", ""]).encode() + self.body
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request, and the ways to treat it."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    upstream: str
+    writer: asyncio.StreamWriter
+    stalled: asyncio.Semaphore
+    closing: asyncio.Event
+
+    def forward(self) -> Reply:
+        """Pass the request on to the real server."""
+        connection = http.client.HTTPConnection(self.upstream, timeout=5)
+        try:
+            connection.request("POST", "/", self.body, dict(self.headers))
+            reply = connection.getresponse()
+            body = reply.read()
+        finally:
+            connection.close()
+        kept = ("x-amz-crc32", "content-type")
+        headers = {name: value for name in kept if (value := reply.headers.get(name))}
+        return Reply(reply.status, {**headers, "content-length": str(len(body))}, body)
+
+
+Fault = Callable[[Exchange], Awaitable[bytes]]
+
+
+def forward(change: Callable[[Reply], bytes] = Reply.encode) -> Fault:
+    """Apply the request for real, and answer with its reply, changed."""
+
+    async def fault(exchange: Exchange) -> bytes:
+        return change(await asyncio.to_thread(exchange.forward))
+
+    return fault
+
+
+def answer(code: str, status: int = 400, *, headers: Mapping[str, str] | None = None) -> Fault:
+    """Refuse the request with a DynamoDB error, without applying it."""
+    body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "hidden"}).encode()
+
+    async def fault(_: Exchange) -> bytes:
+        return Reply(status, {"content-length": str(len(body)), **(headers or {})}, body).encode()
+
+    return fault
+
+
+async def drop(_: Exchange) -> bytes:
+    """Close the connection without applying the request."""
+    return b""
+
+
+async def stall(exchange: Exchange) -> bytes:
+    """Never answer; raise the count of stalled requests."""
+    exchange.stalled.release()
+    await exchange.closing.wait()
+    return b""
+
+
+async def drip(exchange: Exchange) -> bytes:
+    """Answer a byte at a time, without an end, so that no socket timeout ends it."""
+    exchange.writer.write(b"HTTP/1.1 200 -\r\ncontent-length: 1000000\r\n\r\n{")
+    while not exchange.closing.is_set():
+        exchange.writer.write(b" ")
+        await asyncio.sleep(0.05)
+    return b""
+
+
+async def web_page(_: Exchange) -> bytes:
+    """Answer as a web server that is no DynamoDB."""
+    return Reply(200, {"content-length": "6"}, b"<html>").encode()
+
+
+lose_reply = forward(lambda _: b"")
+cut_reply = forward(lambda reply: reply.encode()[:-1])
+cut_reply_without_crc = forward(
+    lambda reply: Reply(200, {"content-length": reply.headers["content-length"]}, reply.body[:-1]).encode()
+)
+wrong_crc = forward(lambda reply: Reply(reply.status, {**reply.headers, "x-amz-crc32": "1"}, reply.body).encode())
+
+
+class FaultProxy:
+    """Listen on loopback; treat each request by the next entry of the script, forward it when there is none."""
+
+    def __init__(self, upstream: str, port: int = 0) -> None:
+        self._upstream = urlsplit(upstream).netloc
+        self._port = port
+        self._closing = asyncio.Event()
+        self._connections: set[asyncio.Task[None]] = set()
+        self.stalled = asyncio.Semaphore(0)
+        self.script: deque[Fault] = deque()
+        self.operations: list[str] = []
+        self.requests: list[dict[str, Any]] = []
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop listening, and end every connection."""
+        self._server.close()
+        self._closing.set()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._server.wait_closed()
+
+    @property
+    def url(self) -> str:
+        """The endpoint to give to a driver."""
+        return f"http://127.0.0.1:{self._port}"
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+                while await self._serve(reader, writer):
+                    pass
+        finally:
+            writer.close()
+            self._connections.discard(task)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Treat one request; say whether the connection can go on."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[1:-2]
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head)}
+        body = await reader.readexactly(int(headers["content-length"]))
+        self.operations.append(headers["x-amz-target"].partition(".")[2])
+        self.requests.append(json.loads(body))
+        fault = self.script.popleft() if self.script else forward()
+        reply = await fault(Exchange(headers, body, self._upstream, writer, self.stalled, self._closing))
+        writer.write(reply)
+        await writer.drain()
+        head_sent, _, body_sent = reply.partition(b"\r\n\r\n")
+        return f"content-length: {len(body_sent)}\r".encode() in head_sent + b"\r"

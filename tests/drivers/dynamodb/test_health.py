@@ -1,0 +1,86 @@
+"""What health_check says, and what it costs."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from kvik_dynamodb import DynamoDB
+
+from .faults import FaultProxy, answer, drop, stall
+
+
+async def test_up_names_table_and_region(db: DynamoDB, table: str) -> None:
+    """A table that can be read is UP, whether or not the health key exists."""
+    assert await db.health_check() == {"status": "UP", "details": {"table": table, "region": "eu-west-1"}}
+    await db.set("kvik:health", "here")
+    assert (await db.health_check())["status"] == "UP"
+
+
+async def test_health_is_one_cheap_read(behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy) -> None:
+    """Health reads its own key, eventually consistent, with nothing but the key in the answer."""
+    async with behind_proxy(health_key="tenant/health") as db:
+        await db.health_check()
+    assert proxy.requests[-1] == {
+        "TableName": repr(db).split("'")[1],
+        "Key": {"pk": {"S": "tenant/health"}},
+        "ConsistentRead": False,
+        "ProjectionExpression": "#k",
+        "ExpressionAttributeNames": {"#k": "pk"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        (answer("ResourceNotFoundException"), "no such table"),
+        (answer("AccessDeniedException"), "access denied"),
+        (answer("ExpiredTokenException"), "access denied"),
+        (answer("InternalServerError", 500), "server error"),
+        (drop, "network"),
+    ],
+)
+async def test_down_names_the_class_of_the_cause(
+    behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy, fault: Callable[..., object], cause: str
+) -> None:
+    """One failed attempt is DOWN with a word for its cause, and no text of the server."""
+    async with behind_proxy() as db:
+        proxy.script.append(fault)  # type: ignore[arg-type]  # each is a Fault
+        seen = len(proxy.operations)
+        health = await db.health_check()
+        assert (health["status"], health["details"]["error"]) == ("DOWN", cause)
+        assert set(health["details"]) == {"table", "region", "error"}
+        assert len(proxy.operations) == seen + 1
+
+
+async def test_throttled_is_up(behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy) -> None:
+    """A brown-out does not take the process out of rotation."""
+    async with behind_proxy() as db:
+        proxy.script.append(answer("ProvisionedThroughputExceededException"))
+        health = await db.health_check()
+    assert health["status"] == "UP"
+    assert health["details"]["throttled"] is True
+
+
+async def test_stalled_server_is_down_within_its_second(
+    behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy
+) -> None:
+    """Health has an answer of its own after one second."""
+    async with behind_proxy(read_timeout=1.2) as db:
+        proxy.script.append(stall)
+        started = time.monotonic()
+        health = await db.health_check()
+        assert health["details"]["error"] == "timeout"
+        assert time.monotonic() - started < 1.3
+
+
+async def test_busy_pool_does_not_starve_health(behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy) -> None:
+    """With every ordinary connection held by a stalled call, health still reads."""
+    async with behind_proxy(max_connections=2, read_timeout=0.5, total_timeout=0.5) as db:
+        proxy.script.extend([stall] * 2)
+        calls = [asyncio.create_task(db.get("k")) for _ in range(4)]
+        for _ in range(2):
+            await proxy.stalled.acquire()
+        assert (await db.health_check())["status"] == "UP"
+        await asyncio.gather(*calls, return_exceptions=True)

@@ -1,0 +1,769 @@
+"""The limits on a connection: size and pace of heads and bodies, malformed messages, the orderly end."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+import websockets
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from kvik._container import Container
+from kvik._serving import connection as connection_module
+from kvik._serving.connection import connection_class
+from kvik.config import Config
+from support import Program, program
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+CLOSE = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+POST = b"POST /read HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+BIG = 64 * 1024 * 1024
+LARGE = 8 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": True}  # as under app.run()
+
+
+@dataclass
+class Served:
+    """An ASGI app behind connections of ours, and what it has seen."""
+
+    port: int = 0
+    state: ServerState = field(default_factory=ServerState)
+    requests: list[str] = field(default_factory=list)
+    disconnects: int = 0
+    headers: Any = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "text": (await receive())["text"]})
+            return
+        path = scope["path"]
+        self.requests.append(path)
+        self.headers = scope["headers"]
+        if path == "/slow":
+            await asyncio.sleep(0.3)
+        body = b"l" * LARGE if path == "/large" else b"ok"
+        if path == "/first":
+            body = (await receive())["body"]
+        if path in {"/read", "/busy"}:
+            size = await self._read(receive, pause=0.3 if path == "/busy" else 0)
+            if size is None:
+                return
+            body = str(size).encode()
+        head = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 413 if path == "/refuse" else 200, "headers": head})
+        if path == "/both-ways" and await self._read(receive) is None:
+            raise RuntimeError("the client has gone")
+        await send({"type": "http.response.body", "body": body})
+
+    async def _read(self, receive: Receive, pause: float = 0) -> int | None:
+        size = 0
+        while True:
+            if pause:
+                await asyncio.sleep(pause)
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                self.disconnects += 1
+                return None
+            size += len(message["body"])
+            if not message["more_body"]:
+                return size
+
+    async def open(self) -> "Client":
+        return Client(*await asyncio.open_connection("127.0.0.1", self.port))
+
+    async def talk(self, *pieces: bytes) -> bytes:
+        """Send the pieces one by one, and give all that comes back until the server closes."""
+        client = await self.open()
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                client.writer.write(piece)
+                await client.writer.drain()
+                await asyncio.sleep(0.002)
+        return await client.rest()
+
+
+@dataclass
+class Client:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def ask(self, data: bytes) -> bytes:
+        """Send it, and give the status line and the body of the one answer."""
+        self.writer.write(data)
+        return await self.answer()
+
+    async def answer(self) -> bytes:
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)
+        length = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
+        return head.partition(b"\r\n")[0] + b" | " + await self.reader.readexactly(length)
+
+    async def rest(self) -> bytes:
+        """Give all that comes until the server closes its side, and close."""
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            while data := await asyncio.wait_for(self.reader.read(65536), 5):
+                received += data
+        self.close()
+        return received
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+@contextlib.asynccontextmanager
+async def serving(keep_alive: int = 5, **environ: str) -> AsyncIterator[Served]:
+    served = Served()
+    config = uvicorn.Config(
+        served, lifespan="off", log_config=None, access_log=False, timeout_keep_alive=keep_alive
+    )
+    config.load()
+    connection = connection_class(Container(Config("none", environ)))
+    server = await asyncio.get_running_loop().create_server(
+        lambda: connection(config, served.state, {}), "127.0.0.1", 0
+    )
+    served.port = server.sockets[0].getsockname()[1]
+    yield served
+    server.close()
+    for open_connection in list(served.state.connections):
+        open_connection.shutdown()
+    await _until(lambda: not served.state.connections and not served.state.tasks)
+
+
+async def _until(condition: Any) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def _statuses(received: bytes) -> list[bytes]:
+    return [part[:3] for part in received.split(b"HTTP/1.1 ")[1:]]
+
+
+def _message(received: bytes) -> str:
+    message = json.loads(received.rpartition(b"\r\n\r\n")[2])["error"]["message"]
+    assert isinstance(message, str)
+    return message
+
+
+# The size of a head
+
+
+async def test_a_head_over_the_limit_is_431(capsys: pytest.CaptureFixture[str]) -> None:
+    """A head over MAX_HEADER_SIZE is answered in the envelope, and the line of it tells nothing of the head."""
+    async with serving(MAX_HEADER_SIZE="1KiB") as served:
+        received = await served.talk(GET[:-2] + b"Secret: " + b"s" * 1024 + b"\r\n\r\n")
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    assert b"\r\ncontent-type: application/json\r\n" in head
+    assert b"\r\nconnection: close\r\n" in head
+    assert body == b'{"error":{"message":"request header is larger than 1024 bytes"}}\n'
+    line = json.loads(capsys.readouterr().out)
+    assert f"\r\nx-correlation-id: {line.pop('trace_id')}".encode() in head
+    del line["time"]
+    assert line == {
+        "level": "INFO",
+        "message": "request.rejected",
+        "error": "request header is larger than 1024 bytes",
+        "ip": "127.0.0.1",
+        "status": 431,
+    }
+    assert served.requests == []
+
+
+@pytest.mark.parametrize("size", [1, 50, 90])
+async def test_an_endless_head_is_431_whatever_its_pieces(size: int) -> None:
+    """The limit holds for a head that comes in pieces, and that does not end."""
+    async with serving(MAX_HEADER_SIZE="100B") as served:
+        endless = GET[:-2] + b"A: " + b"a" * 250
+        received = await served.talk(*(endless[i : i + size] for i in range(0, len(endless), size)))
+    assert _statuses(received) == [b"431"]
+
+
+@pytest.mark.parametrize(("size", "status"), [(1024, b"200"), (1025, b"431")])
+async def test_the_limit_is_exact(size: int, status: bytes) -> None:
+    """A head of MAX_HEADER_SIZE is served, one byte more is not, also right behind a body."""
+    head = CLOSE[:-2] + b"A: " + b"a" * (size - len(CLOSE) - len(b"A: \r\n")) + b"\r\n\r\n"
+    assert len(head) == size
+    async with serving(MAX_HEADER_SIZE="1KiB") as served:
+        assert _statuses(await served.talk(head)) == [status]
+        body = b"b" * 3000
+        received = await served.talk(POST + b"Content-Length: 3000\r\n\r\n" + body + head)
+        assert _statuses(received) == [b"200", status]
+
+
+async def test_a_body_does_not_count_as_head() -> None:
+    """Bodies and many requests in one piece are larger than MAX_HEADER_SIZE, and served."""
+    async with serving(MAX_HEADER_SIZE="128B") as served:
+        received = await served.talk(POST + b"Content-Length: 9000\r\n\r\n" + b"b" * 9000 + 20 * GET + CLOSE)
+        assert _statuses(received) == 22 * [b"200"]
+        client = await served.open()
+        for _ in range(20):
+            assert await client.ask(GET) == b"HTTP/1.1 200 OK | ok"
+        client.close()
+
+
+async def test_a_head_byte_by_byte() -> None:
+    """A head may come in as many pieces as it likes."""
+    async with serving() as served:
+        received = await served.talk(*(CLOSE[i : i + 1] for i in range(len(CLOSE))))
+    assert _statuses(received) == [b"200"]
+
+
+async def test_blank_lines_without_end_are_431() -> None:
+    """Before a request blank lines are allowed, but not for ever."""
+    async with serving(MAX_HEADER_SIZE="1KiB") as served:
+        assert _statuses(await served.talk(b"\r\n" * 10 + CLOSE)) == [b"200"]
+        assert _statuses(await served.talk(*[b"\r\n" * 300] * 3)) == [b"431"]
+
+
+async def test_trailers_are_no_headers() -> None:
+    """What a client appends to a chunked body is not among the headers, which the app may trust."""
+    async with serving() as served:
+        client = await served.open()
+        assert await client.ask(CHUNKED + b"1\r\na\r\n0\r\nX-User: root\r\n\r\n") == b"HTTP/1.1 200 OK | 1"
+        assert b"x-user" not in dict(served.headers)
+        client.close()
+
+
+async def test_trailers_without_end_are_431() -> None:
+    """Trailers, and extensions of chunks, are limited as heads are."""
+    async with serving(MAX_HEADER_SIZE="1KiB") as served:
+        for endless in (b"0\r\n" + b"A: a\r\n" * 1000, b"1;" + b"a" * 5000):
+            pieces = [endless[i : i + 500] for i in range(0, len(endless), 500)]
+            assert _statuses(await served.talk(CHUNKED, *pieces)) == [b"431"]
+        assert served.disconnects == 2
+
+
+# The pace of a head
+
+
+async def test_a_head_that_takes_too_long_closes_the_connection(capsys: pytest.CaptureFixture[str]) -> None:
+    """A client that trickles its head has HEADER_TIMEOUT for the whole of it, and gets no answer."""
+    async with serving(HEADER_TIMEOUT="200ms") as served:
+        client = await served.open()
+        client.writer.write(GET[:-2])
+        async with asyncio.timeout(5):
+            while not client.reader.at_eof():
+                with contextlib.suppress(ConnectionError):
+                    client.writer.write(b"A: a\r\n")
+                await asyncio.sleep(0.01)
+        assert await client.rest() == b""
+    assert json.loads(capsys.readouterr().out)["error"] == "request header was not complete within 0.2 seconds"
+
+
+async def test_a_connection_that_sends_nothing_is_closed(capsys: pytest.CaptureFixture[str]) -> None:
+    """A fresh connection has HEADER_TIMEOUT too; that is a probe of the port, and worth no line."""
+    async with serving(HEADER_TIMEOUT="100ms") as served:
+        assert await served.talk() == b""
+        assert await served.talk(b"\r\n", b"\r\n") == b""
+    assert capsys.readouterr().out == ""
+
+
+async def test_the_second_head_is_timed_too() -> None:
+    """On a kept connection the next request's head has HEADER_TIMEOUT from its first byte."""
+    async with serving(HEADER_TIMEOUT="200ms") as served:
+        client = await served.open()
+        assert await client.ask(GET) == b"HTTP/1.1 200 OK | ok"
+        await asyncio.sleep(0.4)  # between requests keep-alive's own, longer time counts
+        assert await client.ask(GET) == b"HTTP/1.1 200 OK | ok"
+        client.writer.write(GET[:-2])
+        assert await client.rest() == b""
+
+
+async def test_a_connection_between_requests_is_closed_after_its_time() -> None:
+    """The keep-alive time holds, also behind a body that nobody read, and blank lines do not extend it."""
+    refused = POST.replace(b"/read", b"/refuse") + b"Content-Length: 4\r\n\r\n"
+    async with serving(keep_alive=1) as served:
+        clients = [await served.open() for _ in range(3)]
+        for client, request in zip(clients, (GET, refused, GET), strict=True):
+            await client.ask(request)
+        clients[1].writer.write(b"body")
+        started = time.monotonic()
+        while served.state.connections:
+            clients[2].writer.write(b"\r\n")
+            await asyncio.sleep(0.05)
+            assert time.monotonic() - started < 4
+        assert time.monotonic() - started > 0.9
+        for client in clients:
+            assert await client.rest() == b""
+
+
+async def test_a_head_behind_a_request_in_flight_is_timed_when_that_is_answered() -> None:
+    """A slow handler costs the next request on the connection nothing of its time, and is answered."""
+    async with serving(HEADER_TIMEOUT="100ms") as served:
+        client = await served.open()
+        assert await client.ask(GET.replace(b"/", b"/slow", 1) + GET[:5]) == b"HTTP/1.1 200 OK | ok"
+        assert await client.ask(GET[5:]) == b"HTTP/1.1 200 OK | ok"
+        assert await client.ask(GET.replace(b"/", b"/slow", 1) + GET[:5]) == b"HTTP/1.1 200 OK | ok"
+        assert await client.rest() == b""
+
+
+async def test_many_idle_connections_leave_nothing_behind() -> None:
+    """Connections that send nothing, half a head, or half a body are all gone after their time."""
+    async with serving(HEADER_TIMEOUT="500ms", BODY_TIMEOUT="500ms") as served:
+        half_body = POST + b"Content-Length: 9\r\n\r\nhalf"
+        clients = [await served.open() for _ in range(200)]
+        for number, client in enumerate(clients):
+            client.writer.write([b"", GET[:9], half_body][number % 3])
+        await _until(lambda: len(served.state.connections) == 200)
+        answers = await asyncio.gather(*(client.rest() for client in clients))
+        assert [_statuses(answer) for answer in answers] == [[b"408"] if n % 3 == 2 else [] for n in range(200)]
+        await _until(lambda: not served.state.connections)
+
+
+# The pace of a body
+
+
+async def test_a_body_that_stalls_is_408() -> None:
+    """The app waits BODY_TIMEOUT for the next byte; then the client is told, and the app that it has gone."""
+    async with serving(BODY_TIMEOUT="100ms") as served:
+        received = await served.talk(POST + b"Content-Length: 9\r\n\r\n", b"half")
+        assert received.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert _message(received) == "request body stalled for 0.1 seconds"
+        assert served.disconnects == 1
+        assert _statuses(await served.talk(CHUNKED + b"4\r\nhalf\r\n")) == [b"408"]
+
+
+async def test_a_body_that_stalls_amid_the_answer_closes_the_connection() -> None:
+    """Where the answer has begun, its breaking off is all that the client can be told."""
+    async with serving(BODY_TIMEOUT="100ms") as served:
+        received = await served.talk(POST.replace(b"/read", b"/both-ways") + b"Content-Length: 9\r\n\r\nhalf")
+        assert _statuses(received) == [b"200"]
+        assert received.endswith(b"\r\n\r\n")
+        await _until(lambda: served.disconnects == 1)
+
+
+async def test_a_client_that_leaves_amid_body_and_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """An app that fails because of it closes what is closed already, and that is no error of its own."""
+    async with serving() as served:
+        client = await served.open()
+        client.writer.write(POST.replace(b"/read", b"/both-ways") + b"Content-Length: 9\r\n\r\nhalf")
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.close()
+        await _until(lambda: served.disconnects == 1 and not served.state.tasks)
+    (record,) = caplog.records
+    assert record.message == "Exception in ASGI application\n"
+
+
+async def test_a_client_that_leaves_with_requests_in_the_queue(caplog: pytest.LogCaptureFixture) -> None:
+    """What was asked is answered to nobody, and nothing remains."""
+    async with serving() as served:
+        client = await served.open()
+        client.writer.write(GET.replace(b"/", b"/slow", 1) + GET)
+        await _until(lambda: served.requests)
+        client.close()
+        await _until(lambda: not served.state.connections)
+    assert not caplog.records
+
+
+async def test_bytes_that_are_no_body_do_not_count_as_progress() -> None:
+    """Who trickles the extension of a chunk stalls as well."""
+    async with serving(BODY_TIMEOUT="100ms") as served:
+        assert _statuses(await served.talk(CHUNKED + b"4;", *[b"a"] * 100)) == [b"408"]
+
+
+async def test_the_piece_of_a_body_that_came_with_the_head_is_given_at_once() -> None:
+    """The app need not wait for the rest of a body to see its beginning."""
+    async with serving() as served:
+        client = await served.open()
+        first = POST.replace(b"/read", b"/first") + b"Content-Length: 9\r\n\r\nhalf"
+        assert await client.ask(first) == b"HTTP/1.1 200 OK | half"
+        client.close()
+
+
+async def test_a_slow_but_steady_body_is_read() -> None:
+    """BODY_TIMEOUT is the time without a byte, not the time for the body."""
+    async with serving(BODY_TIMEOUT="300ms") as served:
+        client = await served.open()
+        client.writer.write(POST + b"Content-Length: 10\r\n\r\n")
+        for _ in range(10):
+            await asyncio.sleep(0.06)
+            client.writer.write(b"b")
+        assert await client.answer() == b"HTTP/1.1 200 OK | 10"
+        client.close()
+
+
+async def test_a_body_is_timed_only_while_the_app_waits_for_it() -> None:
+    """A handler that is busy before it reads the body, and between, costs the client nothing of its time."""
+    busy = POST.replace(b"/read", b"/busy") + b"Content-Length: 100004\r\n\r\nhalf"
+    async with serving(BODY_TIMEOUT="200ms") as served:
+        client = await served.open()
+        client.writer.write(busy)
+        await asyncio.sleep(0.55)
+        client.writer.write(b"b" * 100_000)  # over what is buffered: reading is paused
+        assert await client.answer() == b"HTTP/1.1 200 OK | 100004"
+        assert await client.ask(POST + b"Content-Length: 1\r\n\r\nb") == b"HTTP/1.1 200 OK | 1"
+        client.close()
+
+
+async def test_a_handler_after_a_complete_body_is_not_timed() -> None:
+    """Once the body is read, the handler has all the time it wants."""
+    async with serving(BODY_TIMEOUT="100ms", HEADER_TIMEOUT="100ms") as served:
+        client = await served.open()
+        client.writer.write(POST.replace(b"/read", b"/slow") + b"Content-Length: 2\r\n\r\nb")
+        await asyncio.sleep(0.05)
+        assert await client.ask(b"b") == b"HTTP/1.1 200 OK | ok"
+        client.close()
+
+
+# What is malformed
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (b"hello\r\n\r\n", "Invalid method encountered"),
+        (b"get / HTTP/1.1\r\nHost: x\r\n\r\n", "Invalid method encountered"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01", "Invalid method encountered"),
+        (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", "Invalid HTTP version"),
+        (b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", "Expected HTTP/, RTSP/ or ICE/"),
+        (b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n", "Invalid char in url path"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: \0\r\n\r\n", "Invalid header value char"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\xff: a\r\n\r\n", "Invalid header token"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: a\r\n b\r\n\r\n", "Unexpected whitespace after header value"),
+        (b"GET / HTTP/1.1\r\nA: a\r\n\r\n", "exactly one Host header is needed"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", "exactly one Host header is needed"),
+        (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", None),
+    ],
+)
+async def test_a_malformed_head_is_400(request_: bytes, message: str | None) -> None:
+    """What is no HTTP is answered 400 with the parser's words, and does not reach the app."""
+    async with serving() as served:
+        received = await served.talk(request_ + GET)
+    assert _statuses(received) == [b"400"]
+    assert _message(received) == (f"malformed request: {message}" if message else "malformed request")
+    assert served.requests == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 3\r\nContent-Length: 4",
+        b"Content-Length: 3\r\nContent-Length: 3",
+        b"Content-Length: 3, 3",
+        b"Content-Length: +3",
+        b"Content-Length: -3",
+        b"Content-Length: 0x3",
+        b"Content-Length:",
+        b"Content-Length: 99999999999999999999999999",
+        b"Content-Length : 3",
+        b"Content-Length: 3\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 3",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked, identity",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: xchunked",
+        b"Transfer-Encoding: identity",
+        b"Transfer-Encoding:\x0bchunked",
+    ],
+)
+async def test_a_body_of_doubtful_length_is_400(headers: bytes) -> None:
+    """Where two readers could see two ends of a body, nothing of it is served, and nothing behind it."""
+    async with serving() as served:
+        received = await served.talk(POST + headers + b"\r\n\r\n0\r\n\r\n" + GET)
+        assert _statuses(received) == [b"400"]
+        assert served.requests == []
+
+
+@pytest.mark.parametrize("chunk", [b"zz\r\n", b"3\nabc\n", b"fffffffffffffffff\r\n", b"3\r\nabcd\r\n"])
+async def test_a_malformed_chunk_is_400(chunk: bytes) -> None:
+    """A body that breaks off into something else is answered 400, and the app is told that the client has gone."""
+    async with serving() as served:
+        assert _statuses(await served.talk(CHUNKED, b"1\r\na\r\n", chunk + GET)) == [b"400"]
+        assert (served.requests, served.disconnects) == (["/read"], 1)
+
+
+async def test_a_body_is_not_taken_for_a_request_after_an_unknown_upgrade() -> None:
+    """Who asks for a protocol that nobody speaks is answered in HTTP/1.1, and the connection ends with it."""
+    upgrade = POST + b"Connection: upgrade\r\nUpgrade: other\r\nContent-Length: 30\r\n\r\n"
+    async with serving() as served:
+        received = await served.talk(upgrade, b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert _statuses(received) == [b"200"]
+        assert served.requests == ["/read"]
+
+
+async def test_problem_details_for_early_errors_too() -> None:
+    """ERROR_FORMAT=problem holds for what never reaches the app."""
+    async with serving(ERROR_FORMAT="problem") as served:
+        received = await served.talk(b"hello\r\n\r\n")
+    assert b"\r\ncontent-type: application/problem+json\r\n" in received
+    assert b'"detail":"malformed request: Invalid method encountered"' in received
+
+
+async def test_the_correlation_id_is_the_clients() -> None:
+    """An early error is found again by the trace id that the client sent."""
+    trace = b"0af7651916cd43dd8448eb211c80319c"
+    async with serving() as served:
+        received = await served.talk(
+            GET[:-2] + b"Traceparent: 00-" + trace + b"-b7ad6b7169203331-01\r\nA: \0\r\n\r\n"
+        )
+    assert b"\r\nx-correlation-id: " + trace + b"\r\n" in received
+
+
+# Errors in their turn
+
+
+async def test_what_came_before_an_error_is_answered_first() -> None:
+    """Requests in flight and in the queue are answered in order, then the error, and the connection ends."""
+    slow = GET.replace(b"/", b"/slow", 1)
+    async with serving() as served:
+        received = await served.talk(slow + GET + b"hello\r\n\r\n" + GET, GET)
+        assert _statuses(received) == [b"200", b"200", b"400"]
+        assert served.requests == ["/slow", "/"]
+        received = await served.talk(GET, b"hello\r\n\r\n", GET)
+        assert _statuses(received) == [b"200", b"400"]
+
+
+async def test_a_queued_request_with_a_broken_body_does_not_start() -> None:
+    """The request before it is answered; it is not given to the app."""
+    async with serving() as served:
+        received = await served.talk(GET.replace(b"/", b"/slow", 1) + CHUNKED + b"zz\r\n")
+        assert _statuses(received) == [b"200", b"400"]
+        assert served.requests == ["/slow"]
+
+
+async def test_a_client_that_asked_to_close_gets_no_error_for_what_follows() -> None:
+    """Behind a request with `Connection: close` nothing is a request."""
+    async with serving() as served:
+        assert _statuses(await served.talk(CLOSE + b"hello\r\n\r\n")) == [b"200"]
+
+
+# Answers before the end of a body
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+@pytest.mark.parametrize("keep", [b"keep-alive", b"close"])
+def test_a_client_that_is_still_sending_sees_the_413(big: Program, version: bytes, keep: bytes) -> None:
+    """A body over MAX_BODY_SIZE is refused while the client sends it, and the client reads the answer."""
+    head = b"POST / HTTP/%b\r\nHost: x\r\nConnection: %b\r\nContent-Length: %d\r\n\r\n" % (version, keep, BIG)
+    received = _send_all_then_read(big, head, b"b" * BIG)
+    assert received.startswith(b"HTTP/1.1 413 ")
+    assert b"\r\nconnection: close\r\n" in received
+    assert received.endswith(b'{"error":{"message":"request body is larger than 4194304 bytes"}}\n')
+
+
+def test_a_chunked_body_without_end_sees_the_413(big: Program) -> None:
+    """So is one that does not say how large it is."""
+    chunk = b"10000\r\n" + b"b" * 0x10000 + b"\r\n"
+    received = _send_all_then_read(big, CHUNKED.replace(b"/read", b"/"), chunk * 1024)
+    assert received.endswith(b'{"error":{"message":"request body is larger than 4194304 bytes"}}\n')
+
+
+def _connect(running: Program) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2])), timeout=10)
+
+
+def _send_all_then_read(running: Program, head: bytes, body: bytes) -> bytes:
+    """Do what clients do that look for the answer when they have sent all, or cannot send any more."""
+    with _connect(running) as client:
+        with contextlib.suppress(ConnectionError):
+            client.sendall(head)
+            client.sendall(body)
+        return _read_all(client)
+
+
+def _read_all(client: socket.socket) -> bytes:
+    received = bytearray()
+    with contextlib.suppress(ConnectionError):
+        while data := client.recv(65536):
+            received += data
+    return bytes(received)
+
+
+async def test_a_connection_is_kept_when_the_rest_of_the_body_is_small() -> None:
+    """A handler that does not read the body does not cost the client its connection."""
+    async with serving(BODY_TIMEOUT="100ms", HEADER_TIMEOUT="100ms") as served:
+        client = await served.open()
+        refused = POST.replace(b"/read", b"/refuse") + b"Content-Length: 200000\r\n\r\n"
+        for _ in range(3):
+            assert (await client.ask(refused))[:12] == b"HTTP/1.1 413"
+            client.writer.write(b"b" * 100_000)
+            await asyncio.sleep(0.2)
+            client.writer.write(b"b" * 100_000)
+        assert await client.ask(GET) == b"HTTP/1.1 200 OK | ok"
+        client.close()
+
+
+@pytest.mark.parametrize("connection", [b"keep-alive", b"close"])
+async def test_a_body_that_was_answered_has_two_seconds_to_end(
+    monkeypatch: pytest.MonkeyPatch, connection: bytes
+) -> None:
+    """What a client sends after its answer is thrown away for a while, and then the connection ends."""
+    monkeypatch.setattr(connection_module, "_LINGER_SECONDS", 0.2)
+    async with serving() as served:
+        refused = POST.replace(b"/read", b"/refuse") + b"Content-Length: 9999999\r\n"
+        received = await served.talk(refused + b"Connection: " + connection + b"\r\n\r\n", *[b"b"] * 9)
+        assert _statuses(received) == [b"413"]
+        await _until(lambda: not served.state.connections)
+
+
+@pytest.mark.parametrize(
+    "refused", [b"hello\r\n\r\n", POST.replace(b"/read", b"/refuse") + b"Content-Length: 9999999\r\n\r\n"]
+)
+async def test_no_more_than_16_mib_are_thrown_away(monkeypatch: pytest.MonkeyPatch, refused: bytes) -> None:
+    """A client that goes on sending is cut off."""
+    monkeypatch.setattr(connection_module, "_LINGER_BYTES", 10_000_000)
+    monkeypatch.setattr(connection_module, "_LINGER_SECONDS", 60)
+    async with serving() as served:
+        client = await served.open()
+        client.writer.write(refused)
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.writer.write(b"b" * 9_000_000)
+        await asyncio.sleep(0.2)
+        assert served.state.connections
+        client.writer.write(b"b" * 2_000_000)
+        await _until(lambda: not served.state.connections)
+        client.close()
+
+
+async def test_a_client_that_stays_after_its_error_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has its answer and does not leave is not waited for."""
+    monkeypatch.setattr(connection_module, "_LINGER_SECONDS", 0.1)
+    async with serving() as served:
+        client = await served.open()
+        client.writer.write(b"hello\r\n\r\n")
+        await asyncio.sleep(0.05)
+        assert served.state.connections
+        await _until(lambda: not served.state.connections)
+        client.close()
+
+
+async def test_a_slow_reader_gets_all_of_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is to close after a large answer closes when that is read, however long it takes."""
+    monkeypatch.setattr(connection_module, "_FAREWELL_SECONDS", 0.05)
+    large = CLOSE.replace(b"/", b"/large", 1)
+    async with serving() as served:
+        with socket.create_connection(("127.0.0.1", served.port), timeout=10) as client:
+            client.sendall(large)
+            await asyncio.sleep(0.3)
+            received = await asyncio.to_thread(_read_all, client)
+        assert len(received.partition(b"\r\n\r\n")[2]) == LARGE
+
+
+async def test_the_sending_side_is_closed_first() -> None:
+    """The client reads the end of the answer at once, and when it closes the connection is over."""
+    async with serving() as served:
+        client = await served.open()
+        client.writer.write(b"hello\r\n\r\n")
+        assert await asyncio.wait_for(client.reader.read(), 1)
+        assert len(served.state.connections) == 1
+        client.close()
+        await _until(lambda: not served.state.connections)
+
+
+def test_an_endless_head_takes_no_memory(big: Program) -> None:
+    """A client that never ends its head is refused, listened to for a while, and cut off."""
+    before = _peak_memory(big)
+    for _ in range(3):
+        received = _send_all_then_read(big, GET[:-2], b"A: " + b"a" * BIG)
+        assert received.startswith(b"HTTP/1.1 431 ")
+    assert _peak_memory(big) - before < 8 * 1024
+
+
+def _peak_memory(running: Program) -> int:
+    """Give it in KiB."""
+    status = Path(f"/proc/{running.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
+# What must go on working
+
+
+async def test_expect_100_continue() -> None:
+    """A client that asks first is told to go on when the app reads, and not when it does not."""
+    expecting = b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+    async with serving() as served:
+        client = await served.open()
+        client.writer.write(POST + expecting)
+        assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert await client.ask(b"abc") == b"HTTP/1.1 200 OK | 3"
+        client.writer.write(POST.replace(b"/read", b"/refuse") + expecting)
+        assert (await client.answer())[:12] == b"HTTP/1.1 413"
+        client.close()
+
+
+async def test_head_and_http_1_0() -> None:
+    """HEAD has no body, and HTTP/1.0 ends with its answer and needs no Host."""
+    async with serving() as served:
+        received = await served.talk(GET.replace(b"GET", b"HEAD") + b"GET / HTTP/1.0\r\n\r\n")
+        first, second, body = received.split(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200")
+    assert second.startswith(b"HTTP/1.1 200")
+    assert body == b"ok"
+
+
+async def test_a_websocket_is_not_timed() -> None:
+    """After the handshake the limits of HTTP do not concern a WebSocket."""
+    async with (
+        serving(HEADER_TIMEOUT="100ms", BODY_TIMEOUT="100ms") as served,
+        websockets.connect(f"ws://127.0.0.1:{served.port}/", proxy=None) as client,
+    ):
+        await asyncio.sleep(0.4)
+        await client.send("hello")
+        assert await client.recv() == "hello"
+
+
+# The end of the server
+
+
+async def test_a_request_in_flight_is_answered_before_the_end() -> None:
+    """A connection that is told to shut down answers what it has, says so, and closes."""
+    async with serving() as served:
+        client = await served.open()
+        client.writer.write(GET.replace(b"/", b"/slow", 1))
+        await _until(lambda: served.requests)
+        for connection in list(served.state.connections):
+            connection.shutdown()
+        received = await client.rest()
+        assert _statuses(received) == [b"200"]
+        assert b"\r\nconnection: close\r\n" in received
+
+
+@pytest.fixture(scope="module")
+def big_main(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    main = tmp_path_factory.mktemp("big") / "main.py"
+    main.write_text(
+        "from kvik import App\n"
+        "app = App()\n"
+        "@app.post('/')\n"
+        "async def post(ctx):\n"
+        "    return len(await ctx.body())\n"
+        "app.run()\n"
+    )
+    return main
+
+
+@pytest.fixture(scope="module")
+def big(big_main: Path) -> Any:
+    with program(big_main, big_main.parent) as running:
+        yield running
+
+
+def test_a_connection_without_a_whole_request_does_not_delay_the_end(big_main: Path, tmp_path: Path) -> None:
+    """At SIGTERM half a head, a fresh connection and a lingering one are closed at once."""
+    with contextlib.ExitStack() as stack:
+        running = stack.enter_context(program(big_main, tmp_path))
+        broken = CHUNKED.replace(b"/read", b"/") + b"zz\r\n"
+        for data in (b"", GET[:9], b"hello\r\n\r\n", GET + GET[:9], broken):
+            client = stack.enter_context(_connect(running))
+            client.sendall(data)
+        time.sleep(0.2)
+        started = time.monotonic()
+        assert running.terminate() == 0
+        assert time.monotonic() - started < 1.5

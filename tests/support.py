@@ -1,0 +1,174 @@
+"""What several tests need: an app served over real HTTP, in this process or as a program of its own."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import uvicorn
+
+from kvik import App
+from kvik._serving.connection import connection_class
+
+START_TIMEOUT = 20.0
+
+PROTOCOL: Literal["uvicorn", "kvik"] = "uvicorn"
+"""Whose HTTP protocol `serving` uses; see the fixture both_protocols."""
+
+
+class _TestServer(uvicorn.Server):
+    """Leave the test runner's signal handlers alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        """Look for the end ten times as often as uvicorn does, for there are many tests."""
+        await self.on_tick(0)
+        while not self.should_exit:
+            await asyncio.sleep(0.01)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End without uvicorn's fixed pause, for the same reason."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        while self.server_state.connections or self.server_state.tasks:
+            await asyncio.sleep(0.005)
+        await self.lifespan.shutdown()
+
+
+@contextlib.asynccontextmanager
+async def serving(app: App, *, root_path: str = "") -> AsyncIterator[httpx.AsyncClient]:
+    """Serve the app with uvicorn on a free port of this process, and give a client of it."""
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=0,
+        http="httptools" if PROTOCOL == "uvicorn" else connection_class(app._container),  # noqa: SLF001 - as serve() does
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        root_path=root_path,
+    )
+    server = _TestServer(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        if task.done():
+            raise AssertionError("the app did not start")
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        await task
+
+
+class Program:
+    """Run a Python program that serves an app, on a free port, and keep what it prints."""
+
+    def __init__(self, main: Path, log: Path, env: dict[str, str]) -> None:
+        self._log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, str(main)],
+                cwd=main.parent,
+                env={**os.environ, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0", "METRICS_PORT": "0", **env},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.url = ""
+
+    def wait_until_ready(self) -> "Program":
+        """Wait until the app answers."""
+        end = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < end and self.process.poll() is None:
+            port = re.search(r"Starting server on port: (\d+)", self.output)
+            if port:
+                self.url = f"http://127.0.0.1:{port[1]}"
+                with contextlib.suppress(httpx.TransportError):
+                    httpx.get(f"{self.url}/.well-known/alive", trust_env=False).raise_for_status()
+                    return self
+            time.sleep(0.02)
+        self.kill()
+        raise AssertionError(f"the program did not start:\n{self.output}")
+
+    @property
+    def output(self) -> str:
+        """Give all that it has printed until now."""
+        return self._log.read_text(encoding="utf-8")
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Give the log lines that it has printed until now."""
+        return [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
+
+    def client(self) -> httpx.Client:
+        """Give a client of it."""
+        return httpx.Client(base_url=self.url, trust_env=False, timeout=20)
+
+    def terminate(self) -> int:
+        """Send SIGTERM, wait for the end, and return the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(START_TIMEOUT)
+
+    def kill(self) -> None:
+        """Send SIGKILL, as the machine's end would."""
+        self.process.kill()
+        self.process.wait(START_TIMEOUT)
+
+
+@contextlib.contextmanager
+def program(main: Path, tmp_path: Path, **env: str) -> Iterator[Program]:
+    """Run a program that serves an app until it is ready, and see to its end."""
+    running = Program(main, tmp_path / f"{main.parent.name}-{time.monotonic_ns()}.log", env)
+    try:
+        yield running.wait_until_ready()
+    finally:
+        if running.process.poll() is None:
+            running.terminate()
+
+
+def calls_in(readme: Path) -> list[tuple[list[str], str]]:
+    """Give the curl lines of a README's console blocks, split into words, each with the answer shown below it."""
+    calls: list[tuple[list[str], str]] = []
+    for block in re.findall(r"```console\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
+        for call in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, answer = call.partition("\n")
+            calls.append((shlex.split(command), answer))
+    return calls
+
+
+def curl(client: httpx.Client, words: list[str]) -> str:
+    """Do what a curl command line of a README does, against the client's server, and return the answer's body."""
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("-X", dest="method", default="GET")
+    parser.add_argument("-H", dest="headers", action="append", default=[])
+    parser.add_argument("-d", dest="data")
+    parser.add_argument("url")
+    asked = parser.parse_args(words[1:])
+    host, _, path = asked.url.partition("/")
+    assert (words[0], host) == ("curl", "localhost:8000")
+    headers = dict(header.split(": ", 1) for header in asked.headers)
+    return client.request(asked.method, f"/{path}", headers=headers, content=asked.data).text
+
+
+def answers_as_shown(answer: str, shown: str) -> bool:
+    """Tell whether an answer is the one shown, in which … stands for anything."""
+    return re.fullmatch(re.escape(shown).replace("…", ".+?"), answer) is not None
