@@ -27,6 +27,9 @@ class _Reporting(MemoryStore):
         self.calls.append("connect")
         self._logger.warning("driver.event", attempt=1)
 
+    async def close(self) -> None:
+        self.calls.append("close")
+
 
 def test_a_driver_gets_the_logger_before_it_is_connected(capsys: pytest.CaptureFixture[str]) -> None:
     """`use_logger` is called once at the start, and what the driver logs is in the app's log."""

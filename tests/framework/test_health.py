@@ -110,7 +110,7 @@ async def test_a_plain_check_that_hangs_takes_no_thread_from_the_store(
 ) -> None:
     """A plain driver works on while its check hangs, even if it has a single thread."""
     monkeypatch.setattr("kvik.health.CHECK_TIMEOUT", 0.05)
-    monkeypatch.setattr("kvik.kv.DRIVER_THREADS", 1)
+    monkeypatch.setattr("kvik._kv.driver.DRIVER_THREADS", 1)
     kv = KV(plain)
     assert (await kv.health_check()).status == "DOWN"
     assert await asyncio.wait_for(kv.get("k"), 1) == "k"

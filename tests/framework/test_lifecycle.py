@@ -156,18 +156,18 @@ async def test_stop_hooks_and_closing_are_limited_in_time(
     monkeypatch.setattr("kvik._stores.CLOSE_TIMEOUT", 0.05)
     journal: list[str] = []
 
-    class Hanging(MemoryStore):
+    class Hanging(Recording):
         async def close(self) -> None:
             await asyncio.Event().wait()
 
-    class Failing(MemoryStore):
+    class Failing(Recording):
         async def close(self) -> None:
             raise ValueError("cannot")
 
     app = App()
     app.add_kv_store(Recording("db", journal))
-    app.add_kv_store(Hanging(), name="hanging")
-    app.add_kv_store(Failing(), name="failing")
+    app.add_kv_store(Hanging("hanging", []), name="hanging")
+    app.add_kv_store(Failing("failing", []), name="failing")
 
     @app.on_stop
     async def stop(_: Context) -> None:

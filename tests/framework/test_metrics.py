@@ -412,11 +412,14 @@ def test_a_driver_gets_the_metrics_before_it_connects() -> None:
         async def connect(self) -> None:
             seen.append("connect")
 
+        async def close(self) -> None:
+            seen.append("close")
+
     app = App()
     app.add_kv_store(Reporting())
     with TestClient(app):
         pass
-    assert seen == ["use_metrics", "connect"]
+    assert seen == ["use_metrics", "connect", "close"]
     assert [family.name for family in app.metrics.families()] == ["retries"]
 
 

@@ -219,6 +219,9 @@ async def test_a_driver_is_given_the_tracer_before_it_connects(app: App, collect
         async def connect(self) -> None:
             self.connected_with = self.tracer
 
+        async def close(self) -> None:
+            """Have nothing to close."""
+
         async def get(self, key: str) -> str | None:
             assert self.connected_with is not None
             with self.connected_with.start_as_current_span("attempt"):

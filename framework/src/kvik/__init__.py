@@ -19,7 +19,7 @@ from .errors import (
     Unauthorized,
 )
 from .health import Health
-from .kv import KV, KVStore
+from .kv import KEEP, KV, Entry, KVStore
 from .kv_errors import (
     AccessDenied,
     Conflict,
@@ -41,6 +41,7 @@ from .metrics import Metrics
 from .responses import Event, File, Raw, Redirect, Response, Stream
 
 __all__ = [
+    "KEEP",
     "KV",
     "AccessDenied",
     "App",
@@ -52,6 +53,7 @@ __all__ = [
     "DeadlineExceeded",
     "EntityAlreadyExists",
     "EntityNotFound",
+    "Entry",
     "Event",
     "File",
     "Forbidden",

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 from starlette.types import Scope
 
 if TYPE_CHECKING:
+    from ._kv.driver import Driver
     from ._requests.outgoing import Outgoing
-    from .kv import KV
     from .kv_errors import KVError
 
 
 @dataclass(slots=True, eq=False)
 class Operation:
-    """Tell of one call of a store's driver; at its end also how it went.
+    """Tell of one call of a store's method; at its end also how it went.
 
     `error` is None where it succeeded, and where it was `cancelled`.
     """
 
-    kv: "KV"
+    driver: "Driver"
     name: str
     error: "KVError | None" = None
     cancelled: bool = False

@@ -8,6 +8,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
+from ._kv.deadline import remaining
 from ._observers import Observers
 from .health import Health
 from .kv import KV
@@ -46,7 +47,7 @@ class Stores(Mapping[str, KV]):
         """Have this given, before it connects, to each driver that has the method, in order of the calls.
 
         These are GoFr's hooks, `use_logger`, `use_metrics` and `use_tracer`, for drivers that report events of
-        their own.
+        their own; `use_deadline` comes after them.
         """
         self._offers.append((method, given))
 
@@ -122,7 +123,7 @@ class Stores(Mapping[str, KV]):
                 self._logger.error("store.close_failed", store=name, error=str(error) or "timeout")
 
     def _equip(self, store: KV) -> None:
-        for method, given in self._offers:
+        for method, given in (*self._offers, ("use_deadline", remaining)):
             try:
                 store.offer(method, given)
             except Exception as error:

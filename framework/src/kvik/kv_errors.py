@@ -161,7 +161,7 @@ class PartialFailure(KVError):
     ) -> None:
         super().__init__(message, **rest)
         self.results = results
-        self.errors = dict(errors or {})
+        self.errors: dict[str, Any] = dict(errors or {})
 
     @classmethod
     def extras_of(cls, exception: BaseException) -> dict[str, Any]:

@@ -48,8 +48,8 @@ class OperationLines:
         if not self._logger.is_enabled_for(logging.DEBUG):
             return
         fields = {
-            "store": operation.kv.name,
-            "driver": operation.kv.driver_name,
+            "store": operation.driver.name,
+            "driver": operation.driver.driver_name,
             "operation": operation.name,
             "outcome": _outcome(operation),
             "microseconds": int(operation.seconds * 1_000_000),

@@ -96,7 +96,7 @@ class Measurements:
             outcome = operation.error.code
         else:
             outcome = "cancelled" if operation.cancelled else "ok"
-        store = operation.kv
+        store = operation.driver
         self._operations.record((store.name, store.driver_name, operation.name, outcome), operation.seconds)
 
     # The scrape

@@ -12,6 +12,7 @@ from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .._container import Container
+from .._kv.deadline import deadline
 from .._threads import asynchronous, is_coroutine_function
 from ..context import Context
 from ..errors import HTTPError
@@ -141,8 +142,9 @@ class Dispatch:
             return await self._call_unlimited(handler, context, incoming)
         limit = asyncio.timeout(seconds)
         try:
-            async with limit:
-                return await self._call_unlimited(handler, context, incoming)
+            with deadline(seconds):
+                async with limit:
+                    return await self._call_unlimited(handler, context, incoming)
         except TimeoutError:
             if limit.expired():
                 raise HTTPError(408, "request timed out") from None

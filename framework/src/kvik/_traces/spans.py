@@ -66,7 +66,7 @@ class Spans:
         """Begin the operation's span and make it current, so that the driver's own spans stand below it."""
         if self.tracer is None or operation.name not in _TRACED_OPERATIONS or _is_left_out():
             return None
-        attributes = {**operation.kv.trace_attributes, "db.operation.name": operation.name}
+        attributes = {**operation.driver.trace_attributes, "db.operation.name": operation.name}
         collection = attributes.get("db.collection.name")
         name = f"{operation.name} {collection}" if collection else operation.name
         span = self.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)

@@ -1,0 +1,1 @@
+"""What stands between a handler's key-value store and its driver."""

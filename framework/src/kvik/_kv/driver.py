@@ -1,0 +1,243 @@
+"""The way to a driver: every call of one goes through here, bounded in time, observed, its errors made ours."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from .._observers import Observers, Operation
+from .._threads import WorkerThreads, asynchronous
+from ..health import Health, LimitedCheck
+from ..kv_errors import Corrupt, DeadlineExceeded, KVError, PartialFailure, Unsupported, from_driver
+from .deadline import remaining
+from .store import OPTIONAL, capabilities_of
+
+OPERATION_TIMEOUT: Final = 10.0
+"""Seconds after which a call is given up where there is no deadline; drivers have shorter limits of their own."""
+
+DEADLINE_GRACE: Final = 0.05
+"""Seconds that a driver has beyond the deadline, to tell by itself how far it came."""
+
+DRIVER_THREADS: Final = 16
+"""Threads of a store whose methods are plain `def`; its own, so that busy handler threads cannot starve it."""
+
+_WRITES: Final = frozenset(
+    {"set", "set_expiring", "set_if", "set_many", "delete", "delete_if", "delete_many", "increment"}
+)
+
+Versioned = tuple[str, str, float | None]
+"""A value, its version, and when it expires."""
+
+
+class Driver:
+    """Call a store's methods as coroutines that raise a KVError and nothing else.
+
+    A plain `def` method runs in a thread. A capability that the store lacks raises Unsupported. TypeError if the
+    object is not a store.
+    """
+
+    def __init__(self, store: Any, *, name: str = "default", observers: Observers | None = None) -> None:
+        self.capabilities = capabilities_of(store)
+        self.store = store
+        self.name = name
+        self._observers = observers or Observers()
+        self._threads = WorkerThreads(DRIVER_THREADS, f"kvik-store-{name}")
+        self._methods = self._find_methods()
+        self._get, self._set, self._delete = (self._methods[verb] for verb in ("get", "set", "delete"))
+        self._health_check = LimitedCheck(store.health_check, cause=self._code)
+        limits = getattr(store, "limits", None)
+        self.max_key_bytes: int | None = getattr(limits, "max_key_bytes", None)
+        self.max_value_bytes: int | None = getattr(limits, "max_value_bytes", None)
+        self.trace_attributes: Mapping[str, str] = {
+            "db.system.name": self.driver_name,
+            "kvik.store": name,
+            **getattr(store, "trace_attributes", {}),
+        }
+
+    @property
+    def driver_name(self) -> str:
+        """Give the name of the store's class."""
+        return type(self.store).__name__
+
+    def clock(self) -> float:
+        """Give the store's time, in seconds since the epoch, by which its keys expire."""
+        clock: Callable[[], float] = getattr(self.store, "clock", time.time)
+        return clock()
+
+    def need(self, capability: str, operation: str) -> None:
+        """Raise Unsupported unless the store has the capability."""
+        if capability not in self.capabilities:
+            raise Unsupported(
+                f"{self.driver_name} cannot do that: it lacks the capability {capability!r}, "
+                f"that is {', '.join(OPTIONAL[capability])}",
+                store=self.name,
+                operation=operation,
+            )
+
+    async def get(self, key: str) -> str | None:
+        """Give the value, None if there is no such key."""
+        value = await self._call("get", self._get, key)
+        if value is not None and not isinstance(value, str):
+            raise self._broken("get", value, "str")
+        return value
+
+    async def set(self, key: str, value: str) -> None:
+        """Create or replace, without an expiry."""
+        await self._call("set", self._set, key, value)
+
+    async def delete(self, key: str) -> None:
+        """Delete; a missing key is no error."""
+        await self._call("delete", self._delete, key)
+
+    async def set_expiring(self, key: str, value: str, expires_at: float) -> None:
+        """Create or replace, with an expiry in seconds since the epoch."""
+        await self._call_optional("set_expiring", key, value, expires_at)
+
+    async def get_versioned(self, key: str) -> Versioned | None:
+        """Give value, version and expiry, None if there is no such key."""
+        found = await self._call_optional("get_versioned", key)
+        if found is not None and not is_versioned(found):
+            raise self._broken("get_versioned", found, "a tuple of value, version and expiry")
+        return found if found is None else (found[0], found[1], found[2])
+
+    async def set_if(self, key: str, value: str, version: str | None, expires_at: float | None = None) -> str:
+        """Write if the key has this version, None: if it is absent, and give the new one; else Conflict."""
+        made = await self._call_optional("set_if", key, value, version, expires_at)
+        if not isinstance(made, str):
+            raise self._broken("set_if", made, "a version, which is str", outcome="applied")
+        return made
+
+    async def delete_if(self, key: str, version: str) -> None:
+        """Delete if the key has this version; else Conflict."""
+        await self._call_optional("delete_if", key, version)
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, str]:
+        """Give the values of those keys that are there."""
+        found = await self._call_optional("get_many", keys)
+        if not isinstance(found, Mapping) or not all(isinstance(value, str) for value in found.values()):
+            raise self._broken("get_many", found, "a mapping of found keys to str")
+        return dict(found)
+
+    async def set_many(self, items: Mapping[str, str], expires_at: float | None = None) -> None:
+        """Create or replace several keys."""
+        await self._call_optional("set_many", items, expires_at)
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """Delete several keys."""
+        await self._call_optional("delete_many", keys)
+
+    async def increment(self, key: str, delta: int) -> int:
+        """Add to a number atomically, and give the sum."""
+        total = await self._call_optional("increment", key, delta)
+        if isinstance(total, bool) or not isinstance(total, int):
+            raise self._broken("increment", total, "int", outcome="applied")
+        return total
+
+    async def scan(self, prefix: str, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
+        """Give a page of the keys that begin with the prefix, and where the next begins, None after the last."""
+        page = await self._call_optional("scan", prefix, cursor, limit)
+        if not (isinstance(page, tuple) and len(page) == 2 and isinstance(page[1], str | None)):  # noqa: PLR2004 - keys and cursor
+            raise self._broken("scan", page, "a tuple of keys and a cursor")
+        return list(page[0]), page[1]
+
+    async def health_check(self) -> Health:
+        """Ask the store how it is; never raises."""
+        return await self._health_check()
+
+    async def connect(self) -> bool:
+        """Connect the store, and return whether it can be connected."""
+        return await self._lifecycle("connect")
+
+    async def close(self) -> None:
+        """Close the store, and the threads of a plain one."""
+        try:
+            await self._lifecycle("close")
+        finally:
+            self._threads.close()
+
+    def offer(self, hook: str, given: Any) -> None:
+        """Call one of the store's `use_` methods, if it has it."""
+        method = getattr(self.store, hook, None)
+        if method is not None:
+            method(given)
+
+    @property
+    def has_busy_threads(self) -> bool:
+        """Tell whether a plain store is at work in a thread."""
+        return self._threads.is_busy
+
+    def _find_methods(self) -> dict[str, Callable[..., Any]]:
+        names = ["get", "set", "delete", *(name for each in self.capabilities for name in OPTIONAL[each])]
+        return {name: asynchronous(getattr(self.store, name), self._threads) for name in names}
+
+    async def _lifecycle(self, operation: str) -> bool:
+        if operation not in self._methods:
+            return False
+        await self._call(operation, self._methods[operation])
+        return True
+
+    async def _call_optional(self, operation: str, *args: Any) -> Any:
+        method = self._methods.get(operation)
+        if method is None:
+            capability = next(name for name, methods in OPTIONAL.items() if operation in methods)
+            self.need(capability, operation)
+        return await self._call(operation, method, *args)
+
+    async def _call(self, operation: str, method: Any, *args: Any) -> Any:
+        observed = Operation(self, operation)
+        begun = self._observers.operation_began(observed)
+        started = time.perf_counter()
+        limit: asyncio.Timeout | None = None
+        try:
+            limit = asyncio.timeout(_seconds_to_call())
+            async with limit:
+                return await method(*args)
+        except Exception as error:
+            observed.error = self._failure(error, operation, out_of_time=limit is not None and limit.expired())
+            raise observed.error from error
+        except asyncio.CancelledError:
+            observed.cancelled = True
+            raise
+        finally:
+            observed.seconds = time.perf_counter() - started
+            self._observers.operation_ended(observed, begun)
+
+    def _failure(self, error: Exception, operation: str, *, out_of_time: bool) -> KVError:
+        if out_of_time:
+            error = DeadlineExceeded(f"{self.driver_name} gave no answer in time")
+        failure = self._from_driver(error, operation)
+        if isinstance(failure, PartialFailure):
+            failure.errors = {key: self._from_driver(each, operation) for key, each in failure.errors.items()}
+        return failure
+
+    def _from_driver(self, error: Exception, operation: str) -> KVError:
+        return from_driver(error, store=self.name, operation=operation, writes=operation in _WRITES)
+
+    def _broken(self, operation: str, given: object, wanted: str, *, outcome: Any = "not_applied") -> Corrupt:
+        return Corrupt(
+            f"{self.driver_name}.{operation} gave {type(given).__name__}, not {wanted}",
+            store=self.name,
+            operation=operation,
+            outcome=outcome,
+        )
+
+    def _code(self, error: Exception) -> str:
+        return self._from_driver(error, "").code
+
+
+def _seconds_to_call() -> float:
+    """Give the seconds that a call may take; DeadlineExceeded if there are none."""
+    left = remaining()
+    if left is None:
+        return OPERATION_TIMEOUT
+    if left <= 0:
+        raise DeadlineExceeded("the deadline had passed before the store was called", outcome="not_applied")
+    return left + DEADLINE_GRACE
+
+
+def is_versioned(found: object) -> bool:
+    """Tell whether it is what `get_versioned` gives of a key that is there."""
+    if not isinstance(found, tuple) or len(found) != 3:  # noqa: PLR2004 - value, version, expiry
+        return False
+    value, version, expires_at = found
+    return isinstance(value, str) and isinstance(version, str) and isinstance(expires_at, int | float | None)

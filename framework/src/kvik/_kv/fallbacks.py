@@ -1,0 +1,113 @@
+"""What the facade can build safely for a driver that lacks it: batches one by one, counters by version.
+
+Keys here are the store's own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+from ..kv_errors import KVError, Outcome, PartialFailure
+from .contention import ATTEMPTS, retry_conflicts
+from .counters import added
+from .driver import Driver
+
+T = TypeVar("T")
+
+_AT_ONCE = 16
+"""Operations of one batch that run at the same time."""
+
+
+async def get_many(driver: Driver, keys: Sequence[str]) -> dict[str, str]:
+    """Read several keys; give those found, PartialFailure if only some could be read."""
+    if "batch" in driver.capabilities:
+        return await driver.get_many(keys)
+    found, errors = await _each(keys, driver.get)
+    results = {key: value for key, value in found.items() if value is not None}
+    if errors:
+        raise _failure(driver, "get_many", results, errors, done=len(found), outcome="not_applied")
+    return results
+
+
+async def set_many(driver: Driver, items: Mapping[str, str], expires_at: float | None) -> None:
+    """Write several keys; PartialFailure if only some could be."""
+    if "batch" in driver.capabilities:
+        return await driver.set_many(items, expires_at)
+
+    async def write(key: str) -> None:
+        if expires_at is None:
+            await driver.set(key, items[key])
+        else:
+            await driver.set_expiring(key, items[key], expires_at)
+
+    return await _write_each(driver, items, write, "set_many")
+
+
+async def delete_many(driver: Driver, keys: Sequence[str]) -> None:
+    """Delete several keys; PartialFailure if only some could be."""
+    if "batch" in driver.capabilities:
+        return await driver.delete_many(keys)
+    return await _write_each(driver, keys, driver.delete, "delete_many")
+
+
+async def increment(driver: Driver, key: str, delta: int) -> int:
+    """Add to a number, and give the sum; Unsupported if the driver has neither counters nor conditions."""
+    if "counter" in driver.capabilities or "conditional" not in driver.capabilities:
+        return await driver.increment(key, delta)
+
+    async def attempt() -> int:
+        value, version, expires_at = await driver.get_versioned(key) or ("0", None, None)
+        total = added(value, delta)
+        await driver.set_if(key, str(total), version, expires_at)
+        return total
+
+    return await retry_conflicts(attempt, ATTEMPTS)
+
+
+async def _write_each(
+    driver: Driver, keys: Collection[str], write: Callable[[str], Awaitable[None]], operation: str
+) -> None:
+    done, errors = await _each(keys, write)
+    if errors:
+        raise _failure(driver, operation, list(done), errors, done=len(done))
+
+
+async def _each(
+    keys: Collection[str], call: Callable[[str], Awaitable[T]]
+) -> tuple[dict[str, T], dict[str, KVError]]:
+    """Call for every key, 16 at a time, to the end whatever fails; if cancelled, wait for those under way."""
+    results: dict[str, T] = {}
+    errors: dict[str, KVError] = {}
+    waiting = iter(keys)
+
+    async def work() -> None:
+        for key in waiting:
+            try:
+                results[key] = await call(key)
+            except KVError as error:
+                errors[key] = error
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(_AT_ONCE, len(keys))):
+            group.create_task(work())
+    return results, errors
+
+
+def _failure(
+    driver: Driver,
+    operation: str,
+    results: Any,
+    errors: Mapping[str, KVError],
+    *,
+    done: int,
+    outcome: Outcome = "unknown",
+) -> PartialFailure:
+    return PartialFailure(
+        f"{len(errors)} of {len(errors) + done} keys failed: "
+        + ", ".join(sorted({error.code for error in errors.values()})),
+        store=driver.name,
+        operation=operation,
+        outcome=outcome,
+        results=results,
+        errors=errors,
+    )

@@ -1,0 +1,81 @@
+"""Values as a handler has them, and the text that a store holds: text as it is, anything else as JSON."""
+
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import Any, Protocol
+
+from .._binding.kinds import kind_of
+from .._json import to_json
+from ..kv_errors import Corrupt, InvalidValue, ValueTooLarge
+from .texts import is_longer, text_problem
+
+
+class Values(Protocol):
+    """Turn values of one type into text, and back."""
+
+    def encode(self, value: Any, limit: int | None) -> str:
+        """Give the text; InvalidValue if there is none, ValueTooLarge if it has more bytes of UTF-8 than that."""
+
+    def decode(self, text: str) -> Any:
+        """Give the value; Corrupt if the text stands for none."""
+
+
+class TextValues:
+    """Leave text as it is."""
+
+    @staticmethod
+    def encode(value: str, limit: int | None) -> str:
+        """Give it back, if it is text."""
+        problem = text_problem("value", value)
+        if problem is not None:
+            error = InvalidValue(problem)
+            error.public_message = problem  # the client may read it: it tells only of what was sent
+            raise error
+        return _within(value, limit)
+
+    @staticmethod
+    def decode(text: str) -> str:
+        """Give it back."""
+        return text
+
+
+class JsonValues:
+    """Keep values of a type as JSON, and refuse what could not be read again."""
+
+    def __init__(self, kind: Any) -> None:
+        self._name = getattr(kind, "__name__", str(kind))
+        self._kind = kind_of(kind)
+
+    def encode(self, value: Any, limit: int | None) -> str:
+        """Encode; read back at once, since a value that does not fit is found best by who writes it."""
+        try:
+            text = to_json(value)
+            self._kind.from_json(text)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidValue(f"value is no {self._name}: {error}") from error
+        return _within(text, limit)
+
+    def decode(self, text: str) -> Any:
+        """Decode; from None, for the cause may quote the text, which has no place in logs."""
+        try:
+            return self._kind.from_json(text)
+        except ValueError as error:
+            raise Corrupt(f"the stored value is no {self._name}: {error}", outcome="not_applied") from None
+
+
+TEXT = TextValues()
+
+
+@lru_cache(maxsize=1024)
+def json_values(kind: Hashable) -> JsonValues:
+    """Give the values of a type, made once; TypeError for a type that JSON cannot become."""
+    return JsonValues(kind)
+
+
+def _within(text: str, limit: int | None) -> str:
+    if not is_longer(text, limit):
+        return text
+    size = len(text.encode())
+    error = ValueTooLarge(f"value is {size} bytes of UTF-8; at most {limit} are possible", size=size, limit=limit)
+    error.public_message = str(error)
+    raise error
