@@ -1,0 +1,48 @@
+"""Dynoxide for the benchmarks: a DynamoDB server so fast that it is the clients that are measured."""
+
+import contextlib
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+VERSION = "1.2.1"
+
+
+@contextlib.contextmanager
+def running() -> Iterator[str]:
+    """Start it on a free port, and give its URL; it is fetched by npm the first time."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with subprocess.Popen([_binary(), "--port", str(port)], stdout=subprocess.DEVNULL) as server:
+        try:
+            _wait_for(port)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def _binary() -> Path:
+    package = f"@dynoxide/linux-{ {'x86_64': 'x64', 'aarch64': 'arm64'}.get(platform.machine(), 'x64') }"
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / f"kvik/dynoxide-{VERSION}"
+    binary = cache / "node_modules" / package / "dynoxide"
+    if not binary.exists():
+        if shutil.which("npm") is None:
+            sys.exit("this benchmark fetches Dynoxide with npm: apt-get install npm")
+        cache.mkdir(parents=True, exist_ok=True)
+        install = ["npm", "install", "--silent", "--no-audit", "--no-fund", f"{package}@{VERSION}"]
+        subprocess.run(install, cwd=cache, check=True)
+    return binary
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    sys.exit("Dynoxide did not start")
