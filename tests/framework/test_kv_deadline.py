@@ -135,3 +135,48 @@ async def test_retries_of_an_update_end_with_the_deadline() -> None:
     kv = KV(Contended())
     with kv.deadline(0.05), pytest.raises(kvik.DeadlineExceeded):
         await kv.update("k", lambda _: "v", attempts=10**6)
+
+
+async def test_somebody_elses_cancellation_stays_one() -> None:
+    """A timeout of the handler's own ends an operation as its own TimeoutError."""
+    kv = KV(Asking(hangs=True))
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(0.01):
+            await kv.get("k")
+    assert not isinstance(caught.value, kvik.KVError)
+    operation = asyncio.create_task(kv.get("k"))
+    await asyncio.sleep(0.01)
+    operation.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await operation
+
+
+async def test_a_driver_that_will_not_be_cancelled_keeps_its_answer() -> None:
+    """What a driver has done in spite of the deadline is told, and the task is not left cancelled."""
+
+    class Stubborn(MemoryStore):
+        async def get(self, key: str) -> str | None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                return "done all the same"
+            return None
+
+    kv = KV(Stubborn())
+    with kv.deadline(0.01):
+        assert await kv.get("k") == "done all the same"
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+def test_a_store_outlives_the_loop_that_it_began_on() -> None:
+    """Limits hold on every loop on which a store is used, one after the other."""
+    kv = KV(Asking(hangs=True))
+
+    async def hang() -> None:
+        with kv.deadline(0.01), pytest.raises(kvik.DeadlineExceeded):
+            await kv.get("k")
+
+    for _ in range(2):
+        asyncio.run(hang())

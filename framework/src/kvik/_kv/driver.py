@@ -11,6 +11,7 @@ from ..health import Health, LimitedCheck
 from ..kv_errors import Corrupt, DeadlineExceeded, KVError, PartialFailure, Unsupported, from_driver
 from .deadline import remaining
 from .store import OPTIONAL, capabilities_of
+from .time_limit import TimeLimit, TimeLimits
 
 OPERATION_TIMEOUT: Final = 10.0
 """Seconds after which a call is given up where there is no deadline; drivers have shorter limits of their own."""
@@ -41,6 +42,7 @@ class Driver:
         self.store = store
         self.name = name
         self._observers = observers or Observers()
+        self._time_limits = TimeLimits()
         self._threads = WorkerThreads(DRIVER_THREADS, f"kvik-store-{name}")
         self._methods = self._find_methods()
         self._get, self._set, self._delete = (self._methods[verb] for verb in ("get", "set", "delete"))
@@ -187,13 +189,13 @@ class Driver:
         observed = Operation(self, operation)
         begun = self._observers.operation_began(observed)
         started = time.perf_counter()
-        limit: asyncio.Timeout | None = None
+        limit: TimeLimit | None = None
         try:
-            limit = asyncio.timeout(_seconds_to_call())
-            async with limit:
+            limit = TimeLimit(self._time_limits, _seconds_to_call())
+            with limit:
                 return await method(*args)
         except Exception as error:
-            observed.error = self._failure(error, operation, out_of_time=limit is not None and limit.expired())
+            observed.error = self._failure(error, operation, out_of_time=limit is not None and limit.expired)
             raise observed.error from error
         except asyncio.CancelledError:
             observed.cancelled = True
