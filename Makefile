@@ -1,7 +1,7 @@
 # The verbs of this repository. Each that needs the virtual environment makes it first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench standalone clean
+.PHONY: help setup run test lint format bench durability standalone clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -51,6 +51,9 @@ format: $(STAMP) ## format the code and mend what ruff can mend
 
 bench: $(STAMP) ## measure, in ratios; needs wrk (apt-get install wrk) and two cores
 	$(BIN)/python benchmarks/overhead/bench.py $(ARGS)
+
+durability: $(STAMP) ## kill a hundred processes that write to SQLite; nothing acknowledged may be lost
+	$(BIN)/python -m pytest -m durability $(ARGS)
 
 standalone: $(STAMP) ## install each driver alone in an empty environment and use it there
 	$(BIN)/python -m pytest -m standalone $(ARGS)

@@ -1,13 +1,18 @@
-"""What the SQLite driver's tests share: a path, a connected store, and the file seen from outside."""
+"""What the SQLite driver's tests share: a path, a store, a clock, the file from outside, other processes."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 from kvik_sqlite import SQLite
+
+Process: TypeAlias = "subprocess.Popen[str]"
 
 
 @pytest.fixture
@@ -29,3 +34,56 @@ def outside(db: SQLite, path: Path) -> Iterator[sqlite3.Connection]:
     assert db
     with closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as connection:
         yield connection
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(db: SQLite) -> Clock:
+    """Give `db` a clock of its own, after it was connected."""
+    clock = Clock()
+    db.clock = clock
+    return clock
+
+
+@pytest.fixture
+def refuse(outside: sqlite3.Connection) -> Callable[[str], None]:
+    """Give a function that makes SQLite refuse every write of a key."""
+
+    def refuse(key: str) -> None:
+        outside.execute(
+            f"CREATE TRIGGER refusal_{key} BEFORE INSERT ON kv WHEN new.key = x'{key.encode().hex()}' "
+            "BEGIN SELECT raise(ABORT, 'refused'); END"
+        )
+
+    return refuse
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Process]]:
+    """Give a function that starts Python on a program's text; what still runs at the end is killed."""
+    started: list[Process] = []
+
+    def start(program: str, *arguments: str | Path, under: tuple[str, ...] = ()) -> Process:
+        process = subprocess.Popen(
+            [*under, sys.executable, "-c", program, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

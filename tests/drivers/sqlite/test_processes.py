@@ -2,16 +2,13 @@
 
 # ruff: noqa: ASYNC240 - a test may wait for its files
 
-import asyncio
-import random
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias
@@ -24,28 +21,6 @@ Process: TypeAlias = "subprocess.Popen[str]"
 Start: TypeAlias = Callable[..., Process]
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs fork, signals and limits of POSIX")
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Give a function that starts Python on a program's text; what still runs at the end is killed."""
-    started: list[Process] = []
-
-    def start(program: str, *arguments: str | Path, under: tuple[str, ...] = ()) -> Process:
-        process = subprocess.Popen(
-            [*under, sys.executable, "-c", program, *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def say(process: Process, line: str = "go") -> None:
@@ -66,43 +41,6 @@ def finish(process: Process) -> list[str]:
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     return out.split()
-
-
-WRITE_UNTIL_KILLED = """
-import asyncio, os, sys
-from kvik_sqlite import SQLite
-
-async def write(db, name):
-    for number in range(1_000_000):
-        key = f"{name}-{number}"
-        await db.set(key, key * 20)
-        os.write(1, f"{key}\\n".encode())  # acknowledged
-
-async def main(path, round):
-    async with SQLite(path) as db:
-        await asyncio.gather(*[write(db, f"{round}-{task}") for task in range(8)])
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-
-@posix
-async def test_what_was_acknowledged_survives_kill_9(path: Path, start: Start) -> None:
-    """A process that is killed in the middle of its writes loses none that it has acknowledged."""
-    acknowledged: list[str] = []
-    for turn in range(4):
-        process = start(WRITE_UNTIL_KILLED, path, str(turn))
-        acknowledged.append(hear(process))
-        await asyncio.sleep(random.uniform(0, 0.15))  # noqa: S311 - a random moment
-        process.send_signal(signal.SIGKILL)
-        out, _ = process.communicate()
-        acknowledged += out.split("\n")[:-1]  # the last may be torn
-        async with SQLite(path) as db:
-            lost = [key for key in acknowledged if await db.get(key) != key * 20]
-            assert lost == []
-    assert len(acknowledged) > 50
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 WRITE_TOGETHER = """
@@ -163,6 +101,48 @@ async def test_several_processes_open_a_new_file_at_once(tmp_path: Path, start: 
     for number in range(8):
         async with SQLite(tmp_path / f"{number}.db") as db:
             assert [await db.get(str(name)) for name in range(6)] == ["value"] * 6
+
+
+COUNT_TOGETHER = """
+import asyncio, sys
+from kvik_sqlite import SQLite, SQLiteError
+
+async def count_by_condition(db):
+    while True:
+        entry = await db.get_versioned("k")
+        try:
+            if entry is None:
+                return await db.set_if("k", "1", None)
+            return await db.set_if("k", str(int(entry[0]) + 1), entry[1])
+        except SQLiteError as error:
+            if error.code != "conflict":
+                raise
+
+async def count(db, turns):
+    for turn in turns:
+        await (db.increment("k", 1) if turn % 2 else count_by_condition(db))
+
+async def main(path):
+    async with SQLite(path, durability="normal", busy_timeout=60) as db:
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        turns = iter(range(500))
+        await asyncio.gather(*[count(db, turns) for _ in range(8)])
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_several_processes_count_exactly(path: Path, start: Start) -> None:
+    """Two processes of eight tasks count to 1000, by conditional writes and by increment: none is lost."""
+    processes = [start(COUNT_TOGETHER, path) for _ in range(2)]
+    assert [hear(process) for process in processes] == ["ready"] * 2
+    for process in processes:
+        say(process)
+    for process in processes:
+        finish(process)
+    async with SQLite(path) as db:
+        assert await db.get("k") == "1000"
 
 
 HOLD_THE_LOCK = """

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 
 from kvik_sqlite import SQLite, SQLiteError
-from kvik_sqlite._operations import get, put
+from kvik_sqlite._reads import small_entry
 from kvik_sqlite._schema import open_connection, prepare
 from kvik_sqlite._writer import Writer
+from kvik_sqlite._writes import put
 
 Work = Callable[[sqlite3.Connection], Any]
 
@@ -30,7 +32,7 @@ def connection(path: Path) -> sqlite3.Connection:
 @pytest.fixture
 def writer(connection: sqlite3.Connection, path: Path) -> Iterator[Writer]:
     """Give a writer that waits 0.2 seconds for the file's lock."""
-    writer = Writer(connection, path, 0.2)
+    writer = Writer(connection, path, 0.2, time.time)
     yield writer
     assert writer.stop(10)
 
@@ -282,8 +284,8 @@ def test_what_has_begun_cannot_be_cancelled(writer: Writer, outside: sqlite3.Con
 
 def test_a_write_may_read_what_is_there(writer: Writer) -> None:
     """An operation sees the writes before it in its own group."""
-    _, value = together(writer, set_key(1, "first"), partial(get, key=b"1"))
-    assert value.result() == "first"
+    _, entry = together(writer, set_key(1, "first"), partial(small_entry, key=b"1", clock=time.time))
+    assert entry.result()[0] == "first"
 
 
 async def test_a_cancelled_task_leaves_the_store_usable(db: SQLite) -> None:

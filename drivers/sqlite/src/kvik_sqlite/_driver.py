@@ -1,37 +1,25 @@
-"""The driver itself: the four verbs, and what opens and closes."""
+"""The driver itself: its verbs, each in a few lines."""
 
 import asyncio
 import math
 import os
-import sqlite3
-import threading
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from . import _operations
-from ._errors import SQLiteError, translate
-from ._limits import LIMITS, Limits, check_value, encode_key
-from ._readers import Readers
-from ._schema import Durability, open_connection, prepare
-from ._writer import Writer
+from . import _batches, _reads, _scans, _writes
+from ._counters import check_integer, increment
+from ._errors import SQLiteError, Versioned
+from ._file import File
+from ._limits import LIMITS, Limits, encode_key, encode_value
+from ._schema import Durability
 
 T = TypeVar("T")
 
-_READERS = 4  # a read is short and mostly holds the GIL, so more threads give nothing
-_CLOSE_SECONDS = 5.0  # beyond busy_timeout: for the last commit and SQLite's own checkpoint
 _HEALTH_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    writer: Writer
-    readers: Readers
-    process: int
 
 
 class SQLite:
@@ -40,6 +28,8 @@ class SQLite:
     `path` names the file; it is made if absent, its directory is not. `durability` "full" keeps what was
     acknowledged through a kill and a power cut; "normal" through a kill only, and is faster. `busy_timeout`
     is in seconds: how long a write waits for another process's transaction before it fails as `throttled`.
+
+    `clock` gives the time by which keys expire, in seconds since the epoch; a test may assign another.
 
     Raise ValueError or TypeError for wrong arguments. Every method raises SQLiteError, save `health_check`.
     """
@@ -59,29 +49,32 @@ class SQLite:
             raise ValueError('durability is "full" or "normal"')
         if not 0 <= busy_timeout < math.inf:
             raise ValueError("busy_timeout is a finite number of seconds, 0 or more")
-        self._path = Path(path).absolute()
-        self._durability = durability
-        self._busy_timeout = busy_timeout
-        self._lifecycle = threading.Lock()
-        self._open: _Open | None = None
-        self._refusal = "not connected: await connect() first"
+        self.clock: Callable[[], float] = time.time
+        self._file = File(Path(path).absolute(), durability, busy_timeout, self._now)
 
     def __repr__(self) -> str:
-        return f"SQLite({str(self._path)!r})"
+        return f"SQLite({str(self._file.path)!r})"
+
+    def use_deadline(self, remaining: Callable[[], float | None]) -> None:
+        """Bound every operation by what this gives when asked: the seconds left for the current task, or None.
+
+        An operation that is not done by then raises `deadline_exceeded`.
+        """
+        self._file.remaining = remaining
 
     async def connect(self) -> None:
         """Open the file, making it if it is not there; harmless when it is open already.
 
         Opens again after `close`. If it is cancelled, opening may still complete, and `close` undoes it.
         """
-        await asyncio.to_thread(self._connect)
+        await asyncio.to_thread(self._file.connect)
 
     async def close(self) -> None:
         """Finish what is queued and close the file; harmless when it is closed already.
 
         Raise `unavailable` when that takes longer than `busy_timeout` and 5 seconds.
         """
-        await asyncio.to_thread(self._close)
+        await asyncio.to_thread(self._file.close)
 
     async def __aenter__(self) -> Self:
         try:
@@ -101,85 +94,138 @@ class SQLite:
 
     async def get(self, key: str) -> str | None:
         """Return the value of a key, or None where there is no such key."""
-        return await self._read(partial(_operations.get, key=encode_key(key)))
+        found = await self._file.entry(encode_key(key))
+        return None if found is None else found[0]
+
+    async def get_versioned(self, key: str) -> Versioned | None:
+        """Return value, version and expiry (or None) of a key, or None where there is no such key."""
+        return await self._file.entry(encode_key(key))
 
     async def set(self, key: str, value: str) -> None:
         """Create or replace a key; clear any expiry. The value is in the file when this returns."""
-        await self._write(partial(_operations.put, key=encode_key(key), value=check_value(value)))
+        await self._write(partial(_writes.put, key=encode_key(key), value=await encode_value(value)))
+
+    async def set_expiring(self, key: str, value: str, expires_at: float) -> None:
+        """Create or replace a key that expires, in seconds since the epoch."""
+        expiry = _check_expiry(expires_at)
+        await self._write(
+            partial(_writes.put, key=encode_key(key), value=await encode_value(value), expires_at=expiry)
+        )
+
+    async def set_if(self, key: str, value: str, version: str | None, expires_at: float | None = None) -> str:
+        """Write if the key has this version, with None if it is not there, and return the new version.
+
+        Without `expires_at` the key does not expire. Raise `conflict`, with `current`, otherwise.
+        """
+        return await self._write(
+            partial(
+                _writes.put_if,
+                key=encode_key(key),
+                value=await encode_value(value),
+                version=version,
+                expires_at=_check_expiry(expires_at),
+                clock=self._now,
+            )
+        )
 
     async def delete(self, key: str) -> None:
         """Delete a key; a missing one is no error."""
-        await self._write(partial(_operations.remove, key=encode_key(key)))
+        await self._write(partial(_writes.remove, key=encode_key(key)))
+
+    async def delete_if(self, key: str, version: str) -> None:
+        """Delete a key if it has this version; raise `conflict`, with `current`, otherwise."""
+        await self._write(partial(_writes.remove_if, key=encode_key(key), version=version, clock=self._now))
+
+    async def increment(self, key: str, delta: int) -> int:
+        """Add to a number atomically and return the sum; a key that is not there counts as 0.
+
+        Keep its expiry. Raise `invalid_value` for what is no decimal number of signed 64 bits, or would not be.
+        """
+        check_integer(delta, "delta")
+        return await self._write(partial(increment, key=encode_key(key), delta=delta, clock=self._now))
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, str]:
+        """Return the values of those keys that are there.
+
+        Raise `partial_failure`, with `results` and `errors`, when only a part could be read.
+        """
+        deadline = self._file.deadline()
+        found: dict[str, str] = {}
+        await _batches.run(
+            _batches.chunks_of_keys(await _batches.encode_keys(keys)),
+            lambda chunk: self._file.read(partial(_reads.values, keys=chunk, clock=self._now), deadline),
+            found.update,
+            found,
+        )
+        return found
+
+    async def set_many(self, items: Mapping[str, str], expires_at: float | None = None) -> None:
+        """Create or replace keys, in chunks that are each written wholly or not at all.
+
+        Raise `partial_failure`, with `results` (the keys written) and `errors`, when only a part was written.
+        """
+        deadline = self._file.deadline()
+        expiry = _check_expiry(expires_at)
+        pairs = await _batches.encode_items(items)
+        written: list[str] = []
+        await _batches.run(
+            _batches.chunks_of_items(pairs),
+            lambda chunk: self._file.write(partial(_batches.put_all, items=chunk, expires_at=expiry), deadline),
+            written.extend,
+            written,
+        )
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """Delete keys, in chunks likewise; missing ones are no error."""
+        deadline = self._file.deadline()
+        deleted: list[str] = []
+        await _batches.run(
+            _batches.chunks_of_keys(await _batches.encode_keys(keys)),
+            lambda chunk: self._file.write(partial(_batches.remove_all, keys=chunk), deadline),
+            deleted.extend,
+            deleted,
+        )
+
+    async def scan(self, prefix: str, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
+        """Return at most `limit` keys that begin with the prefix, and where to go on: None at the end.
+
+        A page may be short, or empty, before the end. Raise `invalid_value` for a cursor that is none.
+        """
+        if limit < 1:
+            raise SQLiteError("a scan's limit is 1 or more", code="invalid_value")
+        start = _scans.encode_prefix(prefix)
+        after = _scans.decode_cursor(cursor, start)
+        work = partial(_scans.page, prefix=start, after=after, limit=limit, clock=self._now)
+        return await self._read(work)
 
     async def health_check(self) -> dict[str, Any]:
         """Read from the file and tell whether that worked within 1 second; never raise.
 
         Details: `path`, and when UP `size` in bytes of the main file and `journal_mode`, when DOWN `error`.
         """
-        details: dict[str, Any] = {"path": str(self._path)}
+        path = self._file.path
+        details: dict[str, Any] = {"path": str(path)}
         try:
             async with asyncio.timeout(_HEALTH_SECONDS):
-                details |= await self._read(partial(_operations.probe, path=self._path))
+                details |= await self._read(partial(_reads.probe, path=path))
         except TimeoutError:
             return {"status": "DOWN", "details": details | {"error": "no answer within 1 second"}}
         except Exception as error:  # noqa: BLE001 - health never raises
             return {"status": "DOWN", "details": details | {"error": str(error)}}
         return {"status": "UP", "details": details}
 
+    def _now(self) -> float:
+        return self.clock()
+
     async def _read(self, work: Callable[..., T]) -> T:
-        return await asyncio.wrap_future(self._opened().readers.submit(work))
+        return await self._file.read(work, self._file.deadline())
 
     async def _write(self, work: Callable[..., T]) -> T:
-        return await asyncio.wrap_future(self._opened().writer.submit(work))
+        return await self._file.write(work, self._file.deadline())
 
-    def _opened(self) -> _Open:
-        current = self._open
-        if current is None:
-            raise SQLiteError(f"{self._path}: {self._refusal}", code="unavailable")
-        self._check_process(current)
-        return current
 
-    def _check_process(self, current: _Open) -> None:
-        # SQLite's connections do not survive a fork: used in the child, they can damage the file.
-        if current.process != os.getpid():
-            raise SQLiteError(
-                f"{self._path}: connected before a fork; make and connect a SQLite in each process",
-                code="misconfigured",
-            )
-
-    def _connect(self) -> None:
-        with self._lifecycle:
-            if self._open is not None:
-                self._check_process(self._open)
-                return
-            try:
-                self._open = self._open_file()
-            except (sqlite3.Error, OSError) as error:
-                raise translate(error, self._path) from error
-
-    def _open_file(self) -> _Open:
-        prepare(self._path, self._durability, self._busy_timeout)
-        with ExitStack() as opened:
-            writer, *readers = [
-                opened.enter_context(closing(open_connection(self._path, self._durability, self._busy_timeout)))
-                for _ in range(1 + _READERS)
-            ]
-            opened.pop_all()  # from here on the two below close them
-        return _Open(Writer(writer, self._path, self._busy_timeout), Readers(readers, self._path), os.getpid())
-
-    def _close(self) -> None:
-        with self._lifecycle:
-            current = self._open
-            self._refusal = "closed"
-            if current is None:
-                return
-            self._check_process(current)
-            self._open = None
-            seconds = self._busy_timeout + _CLOSE_SECONDS
-            stopped = [part.stop(seconds) for part in (current.readers, current.writer)]
-            if not all(stopped):
-                raise SQLiteError(
-                    f"{self._path}: still at work {seconds:g} seconds after close(); is the disk failing?",
-                    code="unavailable",
-                    outcome="unknown",
-                )
+def _check_expiry(expires_at: float | None) -> float | None:
+    """Return the expiry; raise `invalid_value` for what SQLite would keep as no expiry at all, as NaN."""
+    if expires_at is not None and not math.isfinite(expires_at):
+        raise SQLiteError("an expiry is a finite number of seconds since the epoch", code="invalid_value")
+    return expires_at

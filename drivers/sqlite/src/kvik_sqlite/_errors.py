@@ -2,8 +2,11 @@
 
 A framework reads the attributes of SQLiteError; nothing of it is imported here.
 
-    invalid_key, invalid_value  the caller's argument; the file was not touched
+    invalid_key, invalid_value  the caller's argument, or what is to be counted and is no number
     value_too_large             the same, with `size` and `limit` in bytes
+    conflict                    a condition did not hold; `current` is what is there now
+    partial_failure             a batch came only so far; `results` and `errors` tell how far
+    deadline_exceeded           the time that `use_deadline` gave is over
     throttled                   somebody else held the file's write lock for too long
     unavailable                 the disk is full or fails; or the store is not connected, or closed
     misconfigured               the path, its permissions, or whose file it is
@@ -12,6 +15,7 @@ A framework reads the attributes of SQLiteError; nothing of it is imported here.
 """
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -20,6 +24,9 @@ Code: TypeAlias = Literal[
     "invalid_key",
     "invalid_value",
     "value_too_large",
+    "conflict",
+    "partial_failure",
+    "deadline_exceeded",
     "throttled",
     "unavailable",
     "misconfigured",
@@ -27,6 +34,7 @@ Code: TypeAlias = Literal[
     "internal",
 ]
 Outcome: TypeAlias = Literal["not_applied", "unknown"]
+Versioned: TypeAlias = tuple[str, str, float | None]  # value, version, and when it expires
 
 
 class SQLiteError(Exception):
@@ -35,6 +43,9 @@ class SQLiteError(Exception):
     `code` is one of the words above. `outcome` says whether a failed write may be in the file: "not_applied"
     or "unknown". `retryable` is true if the same call may succeed when repeated. `size` and `limit` are
     bytes. `reason` is one word for a machine. The message never holds a key or a value.
+
+    Of a conflict, `current` is what `get_versioned` would answer. Of a partial failure, `results` are the
+    values that were read or the keys that were written or deleted, and `errors` has one for each other key.
     """
 
     def __init__(
@@ -47,6 +58,9 @@ class SQLiteError(Exception):
         size: int | None = None,
         limit: int | None = None,
         reason: str | None = None,
+        current: Versioned | None = None,
+        results: Mapping[str, str] | Sequence[str] = (),
+        errors: Mapping[str, BaseException] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -55,10 +69,13 @@ class SQLiteError(Exception):
         self.size = size
         self.limit = limit
         self.reason = reason
+        self.current = current
+        self.results = results
+        self.errors = dict(errors or {})
 
 
 class NotTextError(ValueError):
-    """Tell that a stored value is not text: only somebody else can have written it."""
+    """Tell that a stored key or value is not text: only somebody else can have written it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +137,9 @@ def translate(error: BaseException, path: Path, *, committing: bool = False) -> 
     Until COMMIT is asked for, a failed operation is rolled back, hence "not_applied".
     """
     if isinstance(error, NotTextError | UnicodeDecodeError):
-        return _because(error, SQLiteError(f"{path}: a stored value is not text; remove its row", code="corrupt"))
+        return _because(
+            error, SQLiteError(f"{path}: a stored key or value is not text; remove its row", code="corrupt")
+        )
     if not isinstance(error, sqlite3.Error | OSError):
         return error
     code = sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else primary_code(error)

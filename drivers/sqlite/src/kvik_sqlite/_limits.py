@@ -1,21 +1,29 @@
 """What a key and a value may be, checked before anything is asked of the file."""
 
+import asyncio
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ._errors import SQLiteError
+
+Value: TypeAlias = str | bytearray  # the text, or its UTF-8
+
+_PIECE = 128 * 1024  # characters, of which the slowest take less than a millisecond
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Tell the largest key and value, in bytes of UTF-8."""
+    """Tell the largest key and value, in bytes of UTF-8, and the seconds by which an expiry may be rounded up."""
 
     max_key_bytes: int
     max_value_bytes: int
+    ttl_granularity: float
 
 
 LIMITS = Limits(
     max_key_bytes=2048,  # a DynamoDB partition key's limit, so that swapping the driver changes nothing
     max_value_bytes=16 * 1024 * 1024,  # ours: a value is copied whole through memory and through the WAL
+    ttl_granularity=0.0,
 )
 
 
@@ -35,11 +43,26 @@ def encode_key(key: object) -> bytes:
     return encoded
 
 
-def check_value(value: object) -> str:
-    """Return the value; raise `invalid_value` or `value_too_large` for one that cannot be stored."""
+async def encode_value(value: object) -> Value:
+    """Return the value, ready to be stored; raise `invalid_value` or `value_too_large` if it cannot be.
+
+    A large one that is not ASCII has to be encoded, in pieces: whole it would stop the event loop for long.
+    """
     if not isinstance(value, str):
         raise SQLiteError(f"a value is a str, not {type(value).__name__}", code="invalid_value")
-    size = _utf8_size(value)
+    if value.isascii():  # known without looking at each character
+        _check_size(len(value))
+        return value
+    encoded = bytearray()
+    for start in range(0, len(value), _PIECE):
+        if start:
+            await asyncio.sleep(0)
+        encoded += _encode(value[start : start + _PIECE])
+    _check_size(len(encoded))
+    return encoded if len(value) > _PIECE else value
+
+
+def _check_size(size: int) -> None:
     if size > LIMITS.max_value_bytes:
         raise SQLiteError(
             f"a value has at most {LIMITS.max_value_bytes} bytes of UTF-8, not {size}",
@@ -47,14 +70,11 @@ def check_value(value: object) -> str:
             size=size,
             limit=LIMITS.max_value_bytes,
         )
-    return value
 
 
-def _utf8_size(value: str) -> int:
-    if value.isascii():  # known without looking at each character
-        return len(value)
+def _encode(text: str) -> bytes:
     try:
-        return len(value.encode())
+        return text.encode()
     except UnicodeEncodeError:
         raise SQLiteError(
             "a value must be valid Unicode: this has a lone surrogate", code="invalid_value"

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from ._errors import translate
 from ._queue import Operation, Queue
+from ._reads import refuse_large_values
 from ._schema import close_connection
 
 T = TypeVar("T")
@@ -19,6 +20,8 @@ class Readers:
     """Run reads on the given connections, one thread each, and close them when stopped."""
 
     def __init__(self, connections: list[sqlite3.Connection], path: Path) -> None:
+        for each in connections:
+            refuse_large_values(each)
         self._path = path
         self._queue = Queue()
         self._threads = [

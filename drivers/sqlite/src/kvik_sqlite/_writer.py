@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ._errors import primary_code, translate
+from ._expiry import remove_expired
 from ._queue import Operation, Queue
 from ._schema import close_connection
 
 T = TypeVar("T")
 
 GROUP_SIZE = 256  # bounds the WAL's growth in one commit; fsync is shared well before that
+EXPIRY_SECONDS = 0.001  # for removing what has expired, added to the time that the group itself has taken
 LOCK_SLICE = 0.05  # seconds of one wait for the file's lock, between two looks at deadlines and cancellations
 
 
@@ -36,14 +38,18 @@ class _Answer:
 class Writer:
     """Run writes on the given connection, and close it when stopped.
 
-    `busy_timeout` is in seconds, counted for each write from its `submit`.
+    `busy_timeout` is in seconds, counted for each write from its `submit`. What has expired by `clock` is
+    removed a few rows at a time, in the transactions of the writes.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, busy_timeout: float) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, busy_timeout: float, clock: Callable[[], float]
+    ) -> None:
         connection.execute(f"PRAGMA busy_timeout = {LOCK_SLICE * 1000:.0f}")
         self._connection = connection
         self._path = path
         self._busy_timeout = busy_timeout
+        self._clock = clock
         self._queue = Queue()
         self._thread = threading.Thread(target=self._serve, name="kvik-sqlite-writer", daemon=True)
         self._thread.start()
@@ -98,19 +104,22 @@ class Writer:
         self._fail([each for each in waiting if each.deadline <= now and each.begin()], error)
         waiting[:] = [each for each in waiting if not each.future.done()]
 
-    def _write(self, group: list[Operation[Any]]) -> None:
+    def _write(self, group: list[Operation[Any]], *, again: bool = False) -> None:
         """Run a group in the open transaction, commit it and answer it."""
         committing = False
+        began = time.monotonic()
         try:
             answers = [self._attempt(each) for each in group]
             if all(answer.error for answer in answers):  # also where everything was cancelled
                 self._roll_back()
             else:
+                if not again:
+                    self._remove_expired(time.monotonic() - began + EXPIRY_SECONDS)
                 committing = True
                 self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - the same; out of memory is no sqlite3.Error
             self._roll_back()
-            if len(group) > 1 and (not committing or primary_code(error) == sqlite3.SQLITE_FULL):
+            if not again and (not committing or primary_code(error) == sqlite3.SQLITE_FULL):
                 self._write_singly(group)
             else:
                 self._fail(group, error, committing=committing)
@@ -131,15 +140,29 @@ class Writer:
         self._connection.execute("RELEASE operation")
         return answer
 
+    def _remove_expired(self, seconds: float) -> None:
+        """Remove some of what has expired, if that can be done; raise if the transaction is lost."""
+        self._connection.execute("SAVEPOINT expiry")
+        try:
+            remove_expired(self._connection, self._clock(), seconds)
+        except sqlite3.Error:
+            if not self._connection.in_transaction:
+                raise
+            self._connection.execute("ROLLBACK TO expiry")  # nobody waits for it; the group is what counts
+        self._connection.execute("RELEASE expiry")
+
     def _write_singly(self, group: list[Operation[Any]]) -> None:
-        """Give each operation its own transaction: one that cannot be written must not take the others down."""
+        """Give each operation its own transaction: what cannot be written must not take others down.
+
+        That may be one of them, or the removal of what has expired, which is left out here.
+        """
         for operation in group:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
             except Exception as error:  # noqa: BLE001 - the same
                 self._fail([operation], error)
             else:
-                self._write([operation])
+                self._write([operation], again=True)
 
     def _roll_back(self) -> None:
         # Should even this fail, the next BEGIN fails too, and says so to those who wait: the thread goes on.

@@ -1,0 +1,160 @@
+"""What is open: the file's connections and their threads, and how an operation gets to them and back."""
+
+import asyncio
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from . import _reads
+from ._direct import DirectReads
+from ._errors import Outcome, SQLiteError, Versioned, translate
+from ._readers import Readers
+from ._schema import Durability, open_connection, prepare
+from ._writer import Writer
+
+T = TypeVar("T")
+
+READERS: Final = 4  # a read is short and mostly holds the GIL, so more threads give nothing
+CLOSE_SECONDS = 5.0  # beyond busy_timeout: for the last commit and SQLite's own checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    writer: Writer
+    readers: Readers
+    direct: DirectReads
+    process: int
+
+
+class File:
+    """Open and close the file, and run operations on it.
+
+    `busy_timeout` is in seconds. `remaining` may be replaced before `connect`: it gives the seconds that the
+    current task has left, or None. Every method raises SQLiteError.
+    """
+
+    def __init__(
+        self, path: Path, durability: Durability, busy_timeout: float, clock: Callable[[], float]
+    ) -> None:
+        self.path = path
+        self.remaining: Callable[[], float | None] = lambda: None
+        self._durability = durability
+        self._busy_timeout = busy_timeout
+        self._clock = clock
+        self._lifecycle = threading.Lock()
+        self._open: _Open | None = None
+        self._refusal = "not connected: await connect() first"
+
+    def deadline(self) -> float | None:
+        """Return when the current task must be done, on time.monotonic(), or None; raise when it is over."""
+        left = self.remaining()
+        if left is None:
+            return None
+        if left <= 0:
+            raise self._too_late("not_applied")
+        return time.monotonic() + left
+
+    async def entry(self, key: bytes) -> Versioned | None:
+        """Return value, version and expiry of a live key, or None: at once where that cannot block the loop."""
+        deadline = self.deadline()
+        current = self._opened()
+        answer = current.direct.attempt(key, self._clock)
+        if answer is not None:
+            return answer[0]
+        return await self.read(lambda connection: _reads.entry(connection, key, self._clock), deadline)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T], deadline: float | None) -> T:
+        """Run a read in a thread; until `deadline`, which is not asked for here: a batch has one for all."""
+        return await self._answer(self._opened().readers.submit(work), deadline, otherwise="not_applied")
+
+    async def write(self, work: Callable[[sqlite3.Connection], T], deadline: float | None) -> T:
+        """Run a write in the writer's next group, likewise."""
+        return await self._answer(self._opened().writer.submit(work), deadline, otherwise="unknown")
+
+    def connect(self) -> None:
+        """Open the file, unless it is open."""
+        with self._lifecycle:
+            if self._open is not None:
+                self._check_process(self._open)
+                return
+            try:
+                self._open = self._open_file()
+            except (sqlite3.Error, OSError) as error:
+                raise translate(error, self.path) from error
+
+    def close(self) -> None:
+        """Finish what is queued and close the file, unless it is closed."""
+        with self._lifecycle:
+            current = self._open
+            self._refusal = "closed"
+            if current is None:
+                return
+            self._check_process(current)
+            self._open = None
+            self._stop(current)
+
+    async def _answer(self, future: Future[T], deadline: float | None, otherwise: Outcome) -> T:
+        if deadline is None:
+            return await asyncio.wrap_future(future)
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await asyncio.wrap_future(future)
+        except TimeoutError:
+            # What can still be cancelled was not begun, and never will be.
+            raise self._too_late("not_applied" if future.cancel() else otherwise) from None
+
+    def _too_late(self, outcome: Outcome) -> SQLiteError:
+        return SQLiteError(
+            f"{self.path}: the deadline was over before the file had answered",
+            code="deadline_exceeded",
+            outcome=outcome,
+        )
+
+    def _opened(self) -> _Open:
+        current = self._open
+        if current is None:
+            raise SQLiteError(f"{self.path}: {self._refusal}", code="unavailable")
+        self._check_process(current)
+        return current
+
+    def _check_process(self, current: _Open) -> None:
+        # SQLite's connections do not survive a fork: used in the child, they can damage the file.
+        if current.process != os.getpid():
+            raise SQLiteError(
+                f"{self.path}: connected before a fork; make and connect a SQLite in each process",
+                code="misconfigured",
+            )
+
+    def _open_file(self) -> _Open:
+        prepare(self.path, self._durability, self._busy_timeout)
+        with ExitStack() as opened:
+            writer, direct, *readers = [
+                opened.enter_context(closing(open_connection(self.path, self._durability, self._busy_timeout)))
+                for _ in range(2 + READERS)
+            ]
+            direct_reads = DirectReads(direct)
+            opened.pop_all()  # from here on the three below close them
+        return _Open(
+            Writer(writer, self.path, self._busy_timeout, self._clock),
+            Readers(readers, self.path),
+            direct_reads,
+            os.getpid(),
+        )
+
+    def _stop(self, current: _Open) -> None:
+        current.direct.stop()
+        seconds = self._busy_timeout + CLOSE_SECONDS
+        stopped = [part.stop(seconds) for part in (current.readers, current.writer)]
+        if not all(stopped):
+            raise SQLiteError(
+                f"{self.path}: still at work {seconds:g} seconds after close(); is the disk failing?",
+                code="unavailable",
+                outcome="unknown",
+            )
