@@ -1,6 +1,8 @@
 """What the tests under tests/ and examples/ share: the event loop's kind and DynamoDB servers to run against."""
 
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 
@@ -17,6 +19,24 @@ os.environ.update(
 )
 
 
+_MOTO = """
+import threading
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+one_at_a_time = threading.Lock()  # moto checks a condition and writes in two steps
+application = DomainDispatcherApplication(create_backend_app)
+
+def locked(environ, start_response):
+    with one_at_a_time:
+        return application(environ, start_response)
+
+server = make_server("127.0.0.1", 0, locked, threaded=True, request_handler=MotoRequestHandler)
+print(f"http://127.0.0.1:{server.port}", flush=True)
+server.serve_forever()
+"""
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Run async tests on asyncio alone, as the framework does."""
@@ -29,13 +49,11 @@ def dynamodb_endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "endpoint":
         yield REAL_DYNAMODB
         return
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - imports for a second, and not every run needs it
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    # A process of its own, so that the server's work is not done on the interpreter that is being tested.
+    command = [sys.executable, "-c", _MOTO]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:  # noqa: S603 - ours
+        yield (server.stdout or sys.stdin).readline().strip()
+        server.kill()
 
 
 @pytest.fixture

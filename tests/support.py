@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import re
 import shlex
 import signal
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,9 @@ import uvicorn
 from kvik import App
 from kvik._serving.connection import connection_class
 
-START_TIMEOUT = 20.0
+START_TIMEOUT = 30.0
+END_TIMEOUT = 25.0
+"""Seconds for a program's end: many, for a slow machine, and fewer than SHUTDOWN_GRACE_PERIOD's 30."""
 
 PROTOCOL: Literal["uvicorn", "kvik"] = "uvicorn"
 """Whose HTTP protocol `serving` uses; see the fixture both_protocols."""
@@ -52,6 +55,31 @@ class _TestServer(uvicorn.Server):
         await self.lifespan.shutdown()
 
 
+def until(condition: Callable[[], Any], what: str = "it did not happen in time") -> None:
+    """Wait for what another process or thread does."""
+    end = time.monotonic() + START_TIMEOUT
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+async def eventually(condition: Callable[[], Any], what: str = "it did not happen in time") -> None:
+    """Wait for what another task, thread or process does, and let the loop go on meanwhile."""
+    end = time.monotonic() + START_TIMEOUT
+    while not condition():
+        assert time.monotonic() < end, what
+        await asyncio.sleep(0.005)
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on, and that no connection and no port 0 will be given meanwhile."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret; the system gives out higher ones
+        with socket.socket() as attempt, contextlib.suppress(OSError):
+            attempt.bind(("127.0.0.1", port))
+            return port
+
+
 @contextlib.asynccontextmanager
 async def serving(app: App, *, root_path: str = "") -> AsyncIterator[httpx.AsyncClient]:
     """Serve the app with uvicorn on a free port of this process, and give a client of it."""
@@ -73,7 +101,8 @@ async def serving(app: App, *, root_path: str = "") -> AsyncIterator[httpx.Async
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        url = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=START_TIMEOUT) as client:
             yield client
     finally:
         server.should_exit = True
@@ -94,6 +123,7 @@ class Program:
                 stderr=subprocess.STDOUT,
             )
         self.url = ""
+        self._told = 0
 
     def wait_until_ready(self) -> "Program":
         """Wait until the app answers."""
@@ -119,14 +149,22 @@ class Program:
         """Give the log lines that it has printed until now."""
         return [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
 
+    def news(self) -> list[str]:
+        """Give the lines that it has printed since the last call."""
+        with self._log.open("rb") as log:
+            log.seek(self._told)
+            lines = log.read().rpartition(b"\n")[0].splitlines(keepends=True)
+        self._told += sum(map(len, lines)) + bool(lines)
+        return [line.decode() for line in lines]
+
     def client(self) -> httpx.Client:
         """Give a client of it."""
-        return httpx.Client(base_url=self.url, trust_env=False, timeout=20)
+        return httpx.Client(base_url=self.url, trust_env=False, timeout=START_TIMEOUT)
 
     def terminate(self) -> int:
         """Send SIGTERM, wait for the end, and return the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(START_TIMEOUT)
+        return self.process.wait(END_TIMEOUT)
 
     def kill(self) -> None:
         """Send SIGKILL, as the machine's end would."""
@@ -142,7 +180,10 @@ def program(main: Path, tmp_path: Path, **env: str) -> Iterator[Program]:
         yield running.wait_until_ready()
     finally:
         if running.process.poll() is None:
-            running.terminate()
+            try:
+                running.terminate()
+            finally:
+                running.kill()  # whatever it is stuck in, it does not outlive its test
 
 
 def calls_in(readme: Path) -> list[tuple[list[str], str]]:

@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 import pytest
 
 from kvik import KV, App, Health, MemoryStore
-from kvik.health import LimitedCheck
+from kvik.health import CHECK_TIMEOUT, LimitedCheck
 from kvik.testing import TestClient
-from support import program, serving
+from support import eventually, program, serving
 
 
 class Plain:
@@ -72,23 +71,36 @@ def _check_threads() -> set[threading.Thread]:
 
 
 @pytest.mark.parametrize("kind", ["async def", "def"])
-async def test_a_store_whose_check_hangs_is_down_within_two_seconds(kind: str, plain: Plain) -> None:
-    """The report is there within 2 s, over real HTTP, and says timeout; the app serves on meanwhile."""
+async def test_a_store_whose_check_hangs_is_down_after_its_time(
+    kind: str, plain: Plain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report does not wait for it, over real HTTP, and says timeout."""
+    monkeypatch.setattr("kvik.health.CHECK_TIMEOUT", 0.1)
     app = App()
     app.add_kv_store(Hanging() if kind == "async def" else plain)
     async with serving(app) as client:
-        await client.get("/.well-known/alive")
-        started = time.monotonic()
-        asked = asyncio.create_task(client.get("/.well-known/health"))
-        await asyncio.sleep(0.1)
-        alive = await client.get("/.well-known/alive")
-        alive_after = time.monotonic() - started
-        health = await asked
-        elapsed = time.monotonic() - started
-    assert elapsed < 2
+        health = await client.get("/.well-known/health")
     assert (health.status_code, health.json()["data"]["status"]) == (200, "DEGRADED")
     assert health.json()["data"]["kv-store"] == {"status": "DOWN", "details": {"error": "timeout"}}
-    assert (alive.status_code, alive_after < 1) == (200, True)
+
+
+def test_that_time_leaves_the_report_two_seconds() -> None:
+    """As the documentation promises, with something left for the rest of the work."""
+    assert CHECK_TIMEOUT < 1.9
+
+
+async def test_the_app_serves_on_while_a_check_hangs(plain: Plain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other requests are answered while the report waits for a plain check that holds its thread."""
+    monkeypatch.setattr("kvik.health.CHECK_TIMEOUT", 60)
+    app = App()
+    app.add_kv_store(plain)
+    async with serving(app) as client:
+        asked = asyncio.create_task(client.get("/.well-known/health"))
+        await eventually(lambda: plain.checks)
+        assert (await client.get("/.well-known/alive")).status_code == 200
+        assert not asked.done()
+        plain.let_go.set()
+        assert (await asked).json()["data"]["status"] == "UP"
 
 
 async def test_a_plain_check_that_hangs_holds_one_thread(monkeypatch: pytest.MonkeyPatch, plain: Plain) -> None:
@@ -113,7 +125,7 @@ async def test_a_plain_check_that_hangs_takes_no_thread_from_the_store(
     monkeypatch.setattr("kvik._kv.driver.DRIVER_THREADS", 1)
     kv = KV(plain)
     assert (await kv.health_check()).status == "DOWN"
-    assert await asyncio.wait_for(kv.get("k"), 1) == "k"
+    assert await asyncio.wait_for(kv.get("k"), 10) == "k"
     await kv.close()
 
 
@@ -122,7 +134,8 @@ def test_a_plain_check_that_hangs_does_not_keep_the_process(tmp_path: Path) -> N
     main = tmp_path / "main.py"
     main.write_text(
         "import time\n"
-        "from kvik import App\n"
+        "from kvik import App, health\n"
+        "health.CHECK_TIMEOUT = 0.1\n"
         "app = App()\n"
         "app.add_health_check('disk', lambda: time.sleep(60))\n"
         "app.run()\n"
@@ -130,10 +143,9 @@ def test_a_plain_check_that_hangs_does_not_keep_the_process(tmp_path: Path) -> N
     with program(main, tmp_path) as running, running.client() as client:
         disk = client.get("/.well-known/health").json()["data"]["disk"]
         client.close()
-        started = time.monotonic()
         status = running.terminate()
     assert disk == {"status": "DOWN", "details": {"error": "timeout"}}
-    assert (status, time.monotonic() - started < 5) == (0, True)
+    assert status == 0
 
 
 async def test_a_check_that_refuses_to_be_cancelled_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,8 +161,8 @@ async def test_a_check_that_refuses_to_be_cancelled_is_down(monkeypatch: pytest.
                 continue
 
     limited = LimitedCheck(check)
-    assert await asyncio.wait_for(limited(), 1) == Health("DOWN", {"error": "timeout"})
-    assert await asyncio.wait_for(limited(), 1) == Health("DOWN", {"error": "timeout"})
+    assert await asyncio.wait_for(limited(), 10) == Health("DOWN", {"error": "timeout"})
+    assert await asyncio.wait_for(limited(), 10) == Health("DOWN", {"error": "timeout"})
     stop.set()
     await asyncio.sleep(0.01)
 
@@ -176,15 +188,18 @@ async def test_who_asks_while_a_check_runs_shares_it() -> None:
 
 async def test_a_caller_who_goes_away_does_not_end_the_check_of_the_others() -> None:
     """Cancelling one of two that share a check leaves the other its answer."""
+    begun, end = asyncio.Event(), asyncio.Event()
 
     async def slow() -> bool:
-        await asyncio.sleep(0.05)
+        begun.set()
+        await end.wait()
         return True
 
     limited = LimitedCheck(slow, read=lambda answer: Health("UP", {"answer": answer}))
     first, second = asyncio.create_task(limited()), asyncio.create_task(limited())
-    await asyncio.sleep(0.01)
+    await begun.wait()
     first.cancel()
+    end.set()
     assert await second == Health("UP", {"answer": True})
     assert first.cancelled()
 

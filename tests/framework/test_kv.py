@@ -158,7 +158,7 @@ async def test_a_driver_that_gives_no_text_is_corrupt() -> None:
     plain = Plain()
     plain.values["k"] = b"v"  # type: ignore[assignment]  # the driver's mistake
     kv = KV(plain)
-    with pytest.raises(kvik.Corrupt, match="Plain.get gave bytes, not str"):
+    with pytest.raises(kvik.Corrupt, match=r"Plain\.get gave bytes, not str"):
         await kv.get("k")
     await kv.close()
 
@@ -321,3 +321,25 @@ def test_the_protocol_tells_a_store() -> None:
     assert isinstance(store, KVStore)
     assert not isinstance({}, KVStore)
     assert repr(KV(store, name="a")) == "KV(MemoryStore, name='a')"
+
+
+async def test_what_waits_for_a_thread_when_the_store_closes_fails() -> None:
+    """An operation of a plain driver that was never begun says closed; it is not taken for a cancellation."""
+    go, begun = threading.Event(), threading.Semaphore(0)
+
+    class Slow(Plain):
+        def get(self, key: str) -> str | None:
+            begun.release()
+            go.wait(30)
+            return "v"
+
+    kv = KV(Slow())
+    operations = [asyncio.create_task(kv.get("k")) for _ in range(20)]
+    await asyncio.to_thread(lambda: [begun.acquire() for _ in range(16)])
+    await kv.close()
+    go.set()
+    results = await asyncio.gather(*operations, return_exceptions=True)
+    assert results.count("v") == 16
+    errors = [result for result in results if isinstance(result, kvik.Unavailable)]
+    assert len(errors) == 4
+    assert "closed" in str(errors[0])

@@ -2,26 +2,30 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
-from support import Program, program
+from support import END_TIMEOUT, START_TIMEOUT, Program, program, until
 
 SLEEPY = """
-import asyncio, time
+import asyncio, os, time
 from kvik import App, MemoryStore, Stream
+
+def at_work():
+    os.write(1, b"at work\\n")  # one write, which no other thread's can come between
 
 class Stuck(MemoryStore):
     def get(self, key):
+        at_work()
         time.sleep(60)
 
 app = App()
@@ -34,11 +38,13 @@ async def stuck(ctx):
 
 @app.get("/sleep/{seconds}")
 async def sleep(ctx):
+    at_work()
     await asyncio.sleep(float(ctx.path_param("seconds")))
     return "slept"
 
 @app.get("/block/{seconds}")
 def block(ctx):
+    at_work()
     time.sleep(float(ctx.path_param("seconds")))
     return "blocked"
 
@@ -78,9 +84,9 @@ def _messages(running: Program) -> list[str]:
 def test_sigterm_answers_what_is_in_flight_and_exits_0(sleepy: Path, tmp_path: Path) -> None:
     """Requests in flight at SIGTERM are answered, nothing new is accepted, the exit status is 0."""
     with program(sleepy, tmp_path) as running, running.client() as client, ThreadPoolExecutor(20) as threads:
-        paths = ["/sleep/1", "/block/1"] * 10
+        paths = ["/sleep/0.7", "/block/0.7"] * 10
         answers = [threads.submit(client.get, path) for path in paths]
-        time.sleep(0.5)
+        _until_at_work(running, 20)
         assert running.terminate() == 0
         assert [answer.result().status_code for answer in answers] == [200] * 20
         with pytest.raises(httpx.ConnectError):
@@ -95,11 +101,15 @@ def test_sigterm_answers_what_is_in_flight_and_exits_0(sleepy: Path, tmp_path: P
     assert "after run" in running.output
 
 
+def _until_at_work(running: Program, count: int = 1) -> None:
+    until(lambda: running.output.count("at work\n") >= count, "the requests have not arrived")
+
+
 def test_ctrl_c_stops_it_too(sleepy: Path, tmp_path: Path) -> None:
     """SIGINT ends the program as SIGTERM does."""
     with program(sleepy, tmp_path) as running:
         running.process.send_signal(signal.SIGINT)
-        assert running.process.wait(10) == 0
+        assert running.process.wait(END_TIMEOUT) == 0
 
 
 def test_a_request_longer_than_the_grace_period_is_cut(sleepy: Path, tmp_path: Path) -> None:
@@ -108,10 +118,8 @@ def test_a_request_longer_than_the_grace_period_is_cut(sleepy: Path, tmp_path: P
         answers: list[httpx.Response] = []
         caller = threading.Thread(target=lambda: answers.append(client.get("/sleep/60")))
         caller.start()
-        time.sleep(0.3)
-        started = time.monotonic()
+        _until_at_work(running)
         assert running.terminate() == 1
-        assert time.monotonic() - started < 5
         caller.join()
         (answer,) = answers
         assert (answer.status_code, answer.json()) == (503, {"error": {"message": "server is shutting down"}})
@@ -130,7 +138,7 @@ def test_a_thread_that_does_not_end_does_not_keep_the_process(path: str, sleepy:
     with program(sleepy, tmp_path, SHUTDOWN_GRACE_PERIOD="300ms") as running, running.client() as client:
         caller = threading.Thread(target=_try, args=(client, path))
         caller.start()
-        time.sleep(0.3)
+        _until_at_work(running)
         assert running.terminate() == 1
         caller.join()
         assert "Application shutdown complete" in _messages(running)
@@ -141,12 +149,10 @@ def test_a_second_signal_ends_it_at_once(sleepy: Path, tmp_path: Path) -> None:
     with program(sleepy, tmp_path) as running, running.client() as client:
         caller = threading.Thread(target=_try, args=(client,))
         caller.start()
-        time.sleep(0.3)
+        _until_at_work(running)
         running.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        started = time.monotonic()
-        assert running.terminate() == 1
-        assert time.monotonic() - started < 2
+        until(lambda: any(message.startswith("Shutting down") for message in _messages(running)))
+        assert running.terminate() == 1  # and not after the grace period, which END_TIMEOUT is below
         caller.join()
 
 
@@ -154,9 +160,7 @@ def test_an_idle_keep_alive_connection_does_not_delay_the_end(sleepy: Path, tmp_
     """A connection without a request is closed at once."""
     with program(sleepy, tmp_path) as running, running.client() as client:
         client.get("/.well-known/alive")
-        started = time.monotonic()
         assert running.terminate() == 0
-        assert time.monotonic() - started < 5
 
 
 def test_a_taken_port_exits_1_with_a_clear_line(sleepy: Path) -> None:
@@ -168,7 +172,7 @@ def test_a_taken_port_exits_1_with_a_clear_line(sleepy: Path) -> None:
             env={**os.environ, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(port)},
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=START_TIMEOUT,
             check=False,
         )
     assert run.returncode == 1
@@ -186,7 +190,7 @@ def test_a_failing_start_hook_exits_1(tmp_path: Path) -> None:
         env={**os.environ, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0"},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=START_TIMEOUT,
         check=False,
     )
     assert run.returncode == 1
@@ -217,41 +221,40 @@ def test_streams_of_events_end_at_sigterm(sleepy: Path, tmp_path: Path) -> None:
         assert next(lines) == "data: tick"
         running.process.send_signal(signal.SIGTERM)
         assert {*lines} <= {"data: tick", ""}
-        assert running.process.wait(10) == 0
+        assert running.process.wait(END_TIMEOUT) == 0
 
 
 def test_ipv6(sleepy: Path, tmp_path: Path) -> None:
     """HTTP_HOST may be an IPv6 address."""
     running = Program(sleepy, tmp_path / "log", {"HTTP_HOST": "::1"})
     try:
-        while "Starting server on port" not in running.output:
-            time.sleep(0.02)
+        until(lambda: "Starting server on port" in running.output)
         port = running.events[0]["message"].rpartition(" ")[2]
-        for _ in range(200):
-            with contextlib.suppress(httpx.TransportError):
-                assert httpx.get(f"http://[::1]:{port}/.well-known/alive", trust_env=False).status_code == 200
-                break
-            time.sleep(0.02)
-        else:
-            raise AssertionError(running.output)
+        until(lambda: _status(f"http://[::1]:{port}/.well-known/alive") == 200, "no answer")
     finally:
         running.terminate()
 
 
-def test_another_asgi_server_serves_the_app_too(sleepy: Path) -> None:
+def _status(url: str) -> int:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(url, trust_env=False).status_code
+    return 0
+
+
+def test_another_asgi_server_serves_the_app_too(sleepy: Path, tmp_path: Path) -> None:
     """`uvicorn main:app` starts, answers and stops the app."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(port)]
-    with subprocess.Popen(command, cwd=sleepy.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        try:
-            for _ in range(500):
-                with contextlib.suppress(httpx.TransportError):
-                    answer = httpx.get(f"http://127.0.0.1:{port}/sleep/0", trust_env=False)
-                    break
-                time.sleep(0.02)
-            assert answer.json() == {"data": "slept"}
-        finally:
-            process.terminate()
-        assert process.stdout is not None
-        assert b"stop hook" in process.stdout.read()
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "uvicorn", "main:app", "--port", "0"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=sleepy.parent, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        until(lambda: "Uvicorn running on" in log.read_text(), "uvicorn did not start")
+        (url,) = re.findall(r"Uvicorn running on (http://[\d.:]+)", log.read_text())
+        answer = httpx.get(f"{url}/sleep/0", trust_env=False, timeout=START_TIMEOUT)
+        assert answer.json() == {"data": "slept"}
+        process.terminate()
+        process.wait(END_TIMEOUT)
+    finally:
+        process.kill()
+        process.wait(END_TIMEOUT)
+    assert "stop hook" in log.read_text()

@@ -10,17 +10,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from support import Program, program
+from support import END_TIMEOUT, Program, eventually, program
+from support import until as _until
 
 SLEEPY = """
 import asyncio, os
 from kvik import App
+from kvik._serving import supervisor
 
+supervisor._FIRST_DELAY /= 10
 os.setpgid(0, 0)  # a process group of its own, as a shell gives to what it starts
 app = App()
 
@@ -33,6 +35,12 @@ async def sleep(ctx):
     os.write(1, b"asleep in %d\\n" % os.getpid())  # one write, which no other process's can come between
     await asyncio.sleep(float(ctx.path_param("seconds")))
     return os.getpid()
+
+@app.get("/held")
+async def held(ctx):
+    os.write(1, b"asleep in %d\\n" % os.getpid())
+    while not os.path.exists("go"):
+        await asyncio.sleep(0.05)
 
 @app.on_stop
 async def stop(ctx):
@@ -53,13 +61,6 @@ def _program(folder: Path, text: str) -> Path:
     path = folder / "main.py"
     path.write_text(text)
     return path
-
-
-def _until(condition: Callable[[], Any], what: str) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.01)
 
 
 def _messages(running: Program) -> list[str]:
@@ -101,12 +102,14 @@ async def _call(url: str, path: str) -> str:
 async def _calls_then(running: Program, path: str, count: int, then: Callable[[], object]) -> list[str]:
     """Make requests, do something when all of them are being worked on, and return the answers."""
     calls = [asyncio.create_task(_call(running.url, path)) for _ in range(count)]
-    end = time.monotonic() + 20
-    while running.output.count("asleep in") < count:
-        assert time.monotonic() < end, "the requests have not arrived"
-        await asyncio.sleep(0.01)
+    await eventually(lambda: running.output.count("asleep in") >= count, "the requests have not arrived")
     then()
     return await asyncio.gather(*calls)
+
+
+def _let_go(program: Path) -> None:
+    """Have the requests for /held answered."""
+    (program.parent / "go").touch()
 
 
 def _statuses(answers: list[str]) -> set[str]:
@@ -121,7 +124,7 @@ async def test_all_workers_serve(sleepy: Path, tmp_path: Path) -> None:
     with program(sleepy, tmp_path, HTTP_WORKERS="2") as running:
         workers = set(_workers(running, 2))
         seen: set[int] = set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not workers <= seen:
                 answers = await asyncio.gather(*[_call(running.url, "/pid") for _ in range(20)])
                 seen |= {json.loads(answer.partition("\r\n\r\n")[2])["data"] for answer in answers}
@@ -158,8 +161,8 @@ app.run()
         writers: set[int] = set()
         limits = httpx.Limits(max_connections=16, max_keepalive_connections=0)
         async with (
-            asyncio.timeout(20),
-            httpx.AsyncClient(base_url=running.url, trust_env=False, timeout=20, limits=limits) as client,
+            asyncio.timeout(60),
+            httpx.AsyncClient(base_url=running.url, trust_env=False, timeout=60, limits=limits) as client,
         ):
             while writers != workers:
                 keys = [f"/k{number}" for number in range(100)]
@@ -214,11 +217,17 @@ def test_without_fork_one_process_serves(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_sigterm_answers_200_requests_in_flight(sleepy: Path, tmp_path: Path, workers: int) -> None:
-    """200 requests, each of which sleeps for a second, are all answered after SIGTERM; the exit status is 0."""
+    """200 requests that are being worked on are all answered after SIGTERM; the exit status is 0."""
+
+    def terminate() -> None:
+        running.process.terminate()
+        _until(lambda: any(message.startswith("Shutting down") for message in _messages(running)), "no stop")
+        _let_go(sleepy)
+
     with program(sleepy, tmp_path, HTTP_WORKERS=str(workers)) as running:
-        answers = await _calls_then(running, "/sleep/1", 200, running.process.terminate)
+        answers = await _calls_then(running, "/held", 200, terminate)
         assert _statuses(answers) == {"200"}
-        assert running.process.wait(20) == 0
+        assert running.process.wait(END_TIMEOUT) == 0
         messages = _messages(running)
     assert messages.count("Shutting down server with a timeout of 30s") == 1
     assert messages.count("stop hook") == workers
@@ -231,7 +240,7 @@ async def test_what_outlasts_the_grace_period_is_cut(sleepy: Path, tmp_path: Pat
     with program(sleepy, tmp_path, HTTP_WORKERS=str(workers), SHUTDOWN_GRACE_PERIOD="300ms") as running:
         answers = await _calls_then(running, "/sleep/60", 20, running.process.terminate)
         assert _statuses(answers) == {"503"}
-        assert running.process.wait(5) == 1
+        assert running.process.wait(END_TIMEOUT) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -241,9 +250,9 @@ async def test_a_signal_to_the_whole_group_is_one_signal(
     """Ctrl-C, and a service manager, signal workers too: they drain although it is forwarded to them besides."""
     with program(sleepy, tmp_path, HTTP_WORKERS="2") as running:
         _workers(running, 2)
-        answers = await _calls_then(running, "/sleep/0.7", 20, lambda: os.killpg(running.process.pid, number))
+        answers = await _calls_then(running, "/sleep/0.4", 20, lambda: os.killpg(running.process.pid, number))
         assert _statuses(answers) == {"200"}
-        assert running.process.wait(20) == 0
+        assert running.process.wait(END_TIMEOUT) == 0
         assert "worker.died" not in _messages(running)
 
 
@@ -258,7 +267,7 @@ async def test_a_second_signal_ends_all_at_once(sleepy: Path, tmp_path: Path) ->
     with program(sleepy, tmp_path, HTTP_WORKERS="2") as running:
         workers = _workers(running, 2)
         assert _statuses(await _calls_then(running, "/sleep/60", 4, twice)) == {""}
-        assert running.process.wait(2) == 1
+        assert running.process.wait(END_TIMEOUT) == 1
         assert all(map(_is_gone, workers))
         assert "Application shutdown complete" not in _messages(running)
 
@@ -268,7 +277,7 @@ async def test_nothing_is_accepted_while_the_workers_drain(sleepy: Path, tmp_pat
 
     def refused() -> bool:
         try:
-            socket.create_connection((address.host, address.port), 5).close()
+            socket.create_connection((address.host, address.port), 30).close()
         except ConnectionRefusedError:
             return True
         return False
@@ -277,11 +286,12 @@ async def test_nothing_is_accepted_while_the_workers_drain(sleepy: Path, tmp_pat
         running.process.terminate()
         _until(refused, "connections are accepted")
         assert _messages(running).count("stop hook") < 2  # one of them may have had nothing to do
+        _let_go(sleepy)
 
     with program(sleepy, tmp_path, HTTP_WORKERS="2") as running:
         address = httpx.URL(running.url)
         _workers(running, 2)
-        assert _statuses(await _calls_then(running, "/sleep/1", 2, terminate)) == {"200"}
+        assert _statuses(await _calls_then(running, "/held", 2, terminate)) == {"200"}
 
 
 def test_a_worker_that_hangs_is_killed(tmp_path: Path) -> None:
@@ -298,7 +308,7 @@ def work(channel):
     workers = _workers(running, 1)
     started = time.monotonic()
     assert running.terminate() == 1
-    assert 0.3 <= time.monotonic() - started < 5
+    assert time.monotonic() - started >= 0.3
     assert all(map(_is_gone, workers))
     assert "workers.killed" in _messages(running)
 
@@ -307,7 +317,11 @@ async def test_workers_stop_when_the_supervisor_is_killed(sleepy: Path) -> None:
     """Nobody is left to signal them, but each notices at once, answers what is in flight, and stops in order."""
     environ = {**os.environ, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0", "HTTP_WORKERS": "2"}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(sleepy), env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *(sys.executable, str(sleepy)),
+        cwd=sleepy.parent,
+        env=environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     assert process.stdout is not None
     lines: list[str] = []
@@ -319,17 +333,18 @@ async def test_workers_stop_when_the_supervisor_is_killed(sleepy: Path) -> None:
         return found
 
     calls: list[asyncio.Task[str]] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await read_until(2, "worker.ready")
         (port,) = await read_until(1, r"Starting server on port: (\d+)")
         while len(set(await read_until(len(calls), r"asleep in \d+"))) < 2:  # a burst may all go to one of them
-            calls += [asyncio.create_task(_call(f"http://127.0.0.1:{port}", "/sleep/1")) for _ in range(5)]
+            calls += [asyncio.create_task(_call(f"http://127.0.0.1:{port}", "/held")) for _ in range(5)]
         process.kill()
+        await read_until(2, "supervisor.died")
+        _let_go(sleepy)
         assert _statuses(await asyncio.gather(*calls)) == {"200"}
         rest = (await process.stdout.read()).decode()  # up to the end of the last process that writes there
         await process.wait()
     assert rest.count("stop hook") == 2
-    assert rest[: rest.index('"uri"')].count("supervisor.died") == 2
     assert "after run" not in rest
 
 
@@ -366,7 +381,7 @@ async def test_a_worker_that_ends_is_replaced(
             **cause,
         }
         os.kill(other, signal.SIGSTOP)  # so that only the replacement can answer
-        answer = await asyncio.wait_for(_call(running.url, "/pid"), 20)
+        answer = await asyncio.wait_for(_call(running.url, "/pid"), 60)
         os.kill(other, signal.SIGCONT)
         assert answer.endswith(f'{{"data":{replacement}}}\n')
         assert running.terminate() == 0
@@ -457,7 +472,7 @@ def test_one_worker_that_does_not_start_stops_the_others(tmp_path: Path) -> None
 def test_an_error_of_the_worker_itself_is_logged(tmp_path: Path) -> None:
     """What is raised outside of the app ends the worker with status 1 and its stack in the log, once."""
     running = _supervise(tmp_path, "def work(channel): 1 / 0")
-    assert running.process.wait(20) == 1
+    assert running.process.wait(END_TIMEOUT) == 1
     (failure,) = [event for event in running.events if event["message"] == "worker.failed"]
     assert "ZeroDivisionError" in failure["exception"]
 
@@ -475,7 +490,7 @@ def test_a_replacement_that_does_not_start_is_replaced(tmp_path: Path) -> None:
     with program(main, tmp_path, HTTP_WORKERS="2") as running:
         os.kill(_workers(running, 2)[0], signal.SIGKILL)
         _workers(running, 3)
-        assert _delays(running, 2) == [0.5, 1]
+        assert _delays(running, 2) == [0.05, 0.1]
         assert running.terminate() == 0
 
 
@@ -484,7 +499,9 @@ def test_a_replacement_that_does_not_start_is_replaced(tmp_path: Path) -> None:
 START_HOOK = """
 import os
 from kvik import App
+from kvik._serving import supervisor
 
+supervisor._FIRST_DELAY /= 10
 app = App()
 
 @app.on_start
@@ -538,7 +555,7 @@ def _supervise(folder: Path, work: str) -> Program:
 def _run(folder: Path, text: str) -> tuple[int, str]:
     """Run a program that does not start, and return its exit status and all that it prints."""
     running = Program(_program(folder, text), folder / "log", {"HTTP_WORKERS": "2"})
-    return running.process.wait(20), running.output
+    return running.process.wait(END_TIMEOUT), running.output
 
 
 def _delays(running: Program, count: int) -> list[float]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from support import END_TIMEOUT
+
 README = Path(__file__).parents[2] / "README.md"
 
 PROGRAM = """
@@ -68,7 +70,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
             while part := os.read(leader, 4096):
                 shown += part
         os.close(leader)
-        assert process.wait(20) == 0, shown
+        assert process.wait(END_TIMEOUT) == 0, shown
         return shown.decode().replace("\r\n", "\n")
 
     return run

@@ -416,7 +416,7 @@ def test_threads_of_a_plain_store_end_with_the_block() -> None:
         assert client.get("/notes/a").json() == {"data": "a"}
     left = [thread for thread in threading.enumerate() if thread.name.startswith("kvik-store-default")]
     for thread in left:
-        thread.join(5)
+        thread.join(30)
     assert not [thread for thread in left if thread.is_alive()]
 
 

@@ -33,7 +33,12 @@ class WorkerThreads:
         future = self._executor.submit(context.run, function, *args)
         self._running.add(future)
         future.add_done_callback(self._running.discard)
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if future.cancelled() and not _is_being_cancelled():
+                raise ConnectionError("closed before the work was begun") from None
+            raise
 
     @property
     def is_busy(self) -> bool:
@@ -45,6 +50,11 @@ class WorkerThreads:
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def asynchronous(function: Callable[..., Any], threads: WorkerThreads) -> Callable[..., Awaitable[Any]]:

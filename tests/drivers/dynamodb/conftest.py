@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import boto3
 import pytest
@@ -14,6 +16,22 @@ from .faults import FaultProxy
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
+PATIENT: dict[str, Any] = {"connect_timeout": 10.0, "read_timeout": 10.0, "total_timeout": 30.0}
+"""Options for calls that are to succeed, on a slow machine as well."""
+
+MOTO_ITEM_BYTES = 405_000
+"""What moto takes, where AWS and DynamoDB Local take 409 600."""
+
+
+class Clock:
+    """A time that moves when told."""
+
+    def __init__(self) -> None:
+        self.now = 1_900_000_000.25
+
+    def __call__(self) -> float:
+        return self.now
+
 
 @pytest.fixture(scope="session")
 def raw(dynamodb_endpoint: str) -> "Iterator[DynamoDBClient]":
@@ -21,6 +39,18 @@ def raw(dynamodb_endpoint: str) -> "Iterator[DynamoDBClient]":
     client = boto3.client("dynamodb", region_name="eu-west-1", endpoint_url=dynamodb_endpoint)
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def is_moto(dynamodb_endpoint: str) -> bool:
+    """Tell moto from a real server: it is slower, and has limits of its own."""
+    try:
+        with urlopen(f"{dynamodb_endpoint}/moto-api/data.json") as page:  # noqa: S310 - a local server
+            page.read()
+    except HTTPError as error:
+        error.close()
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +74,15 @@ def table(table_name: str, raw: "DynamoDBClient") -> str:
 @pytest.fixture
 async def db(table: str, dynamodb_endpoint: str, session: boto3.Session) -> AsyncIterator[DynamoDB]:
     """Give a connected driver on an empty table."""
-    async with DynamoDB(table, "eu-west-1", dynamodb_endpoint, session=session) as driver:
+    async with DynamoDB(table, "eu-west-1", dynamodb_endpoint, session=session, **PATIENT) as driver:
         yield driver
+
+
+@pytest.fixture
+def clock(db: DynamoDB) -> Clock:
+    """Give the connected driver a clock, and the test its hands."""
+    db.clock = clock = Clock()
+    return clock
 
 
 @pytest.fixture
@@ -58,7 +95,13 @@ async def proxy(dynamodb_endpoint: str) -> AsyncIterator[FaultProxy]:
 @pytest.fixture
 def behind_proxy(table: str, proxy: FaultProxy, session: boto3.Session) -> Callable[..., DynamoDB]:
     """Give a maker of drivers, not connected, that reach their empty table through the proxy."""
-    return partial(DynamoDB, table, "eu-west-1", proxy.url, session=session)
+    return partial(DynamoDB, table, "eu-west-1", proxy.url, session=session, **PATIENT)
+
+
+@pytest.fixture(autouse=True)
+def patient_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give health more than its second, on a slow machine."""
+    monkeypatch.setattr("kvik_dynamodb._health._TIMEOUT", 10.0)
 
 
 @pytest.fixture

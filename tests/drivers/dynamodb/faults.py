@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+from binascii import crc32
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -34,13 +35,16 @@ class Exchange:
     upstream: str
     writer: asyncio.StreamWriter
     stalled: asyncio.Semaphore
+    released: asyncio.Event
     closing: asyncio.Event
 
-    def forward(self) -> Reply:
-        """Pass the request on to the real server."""
-        connection = http.client.HTTPConnection(self.upstream, timeout=5)
+    def forward(self, body: bytes | None = None) -> Reply:
+        """Pass the request on to the real server, or another one with the same headers."""
+        body = self.body if body is None else body
+        headers = {**self.headers, "content-length": str(len(body))}
+        connection = http.client.HTTPConnection(self.upstream, timeout=20)
         try:
-            connection.request("POST", "/", self.body, dict(self.headers))
+            connection.request("POST", "/", body, headers)
             reply = connection.getresponse()
             body = reply.read()
         finally:
@@ -51,6 +55,7 @@ class Exchange:
 
 
 Fault = Callable[[Exchange], Awaitable[bytes]]
+JSON = dict[str, Any]
 
 
 def forward(change: Callable[[Reply], bytes] = Reply.encode) -> Fault:
@@ -72,15 +77,63 @@ def answer(code: str, status: int = 400, *, headers: Mapping[str, str] | None = 
     return fault
 
 
+def rewrite(change: Callable[[JSON], JSON]) -> Fault:
+    """Apply the request for real, and answer with its reply's JSON, changed, with a checksum that is right."""
+
+    def changed(reply: Reply) -> bytes:
+        return reply_of(change(json.loads(reply.body)), reply.status)
+
+    return forward(changed)
+
+
+def reply_of(reply: JSON, status: int = 200) -> bytes:
+    """Give the bytes of a sound reply."""
+    body = json.dumps(reply).encode()
+    return Reply(status, {"content-length": str(len(body)), "x-amz-crc32": str(crc32(body))}, body).encode()
+
+
+def process_only(most: int) -> Fault:
+    """Do the first of a batch's keys, and report the others as unprocessed."""
+
+    async def fault(exchange: Exchange) -> bytes:
+        request = json.loads(exchange.body)
+        ((table, part),) = request["RequestItems"].items()
+        if isinstance(part, dict):  # BatchGetItem
+            left = {table: {**part, "Keys": part["Keys"][most:]}}
+            part["Keys"] = part["Keys"][:most]
+            reply: JSON = {"Responses": {table: []}, "UnprocessedKeys": left}
+        else:
+            left = {table: part[most:]}
+            del part[most:]
+            reply = {"UnprocessedItems": left}
+        if most:
+            done = await asyncio.to_thread(exchange.forward, json.dumps(request).encode())
+            reply = {**json.loads(done.body), **{name: reply[name] for name in reply if name != "Responses"}}
+        return reply_of(reply)
+
+    return fault
+
+
+def lose_reply_and(act: Callable[[], object]) -> Fault:
+    """Apply the request, let somebody else do something, and close the connection."""
+
+    async def fault(exchange: Exchange) -> bytes:
+        await asyncio.to_thread(exchange.forward)
+        await asyncio.to_thread(act)
+        return b""
+
+    return fault
+
+
 async def drop(_: Exchange) -> bytes:
     """Close the connection without applying the request."""
     return b""
 
 
 async def stall(exchange: Exchange) -> bytes:
-    """Never answer; raise the count of stalled requests."""
+    """Raise the count of stalled requests, and answer nothing until they are released; then drop this one."""
     exchange.stalled.release()
-    await exchange.closing.wait()
+    await exchange.released.wait()
     return b""
 
 
@@ -113,6 +166,7 @@ class FaultProxy:
         self._upstream = urlsplit(upstream).netloc
         self._port = port
         self._closing = asyncio.Event()
+        self._released = asyncio.Event()
         self._connections: set[asyncio.Task[None]] = set()
         self.stalled = asyncio.Semaphore(0)
         self.script: deque[Fault] = deque()
@@ -131,10 +185,16 @@ class FaultProxy:
         """Stop listening, and end every connection."""
         self._server.close()
         self._closing.set()
+        self.release()
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         await self._server.wait_closed()
+
+    def release(self) -> None:
+        """End what is stalled; later requests may stall again."""
+        self._released.set()
+        self._released = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -161,7 +221,8 @@ class FaultProxy:
         self.operations.append(headers["x-amz-target"].partition(".")[2])
         self.requests.append(json.loads(body))
         fault = self.script.popleft() if self.script else forward()
-        reply = await fault(Exchange(headers, body, self._upstream, writer, self.stalled, self._closing))
+        exchange = Exchange(headers, body, self._upstream, writer, self.stalled, self._released, self._closing)
+        reply = await fault(exchange)
         writer.write(reply)
         await writer.drain()
         head_sent, _, body_sent = reply.partition(b"\r\n\r\n")

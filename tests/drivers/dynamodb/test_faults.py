@@ -1,7 +1,6 @@
 """What happens when the server or the network fails, through a proxy that makes the faults."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -88,10 +87,10 @@ async def test_lasting_throttling_changed_nothing(behind_proxy: Maker, proxy: Fa
 async def test_retry_after_reaches_the_caller(behind_proxy: Maker, proxy: FaultProxy) -> None:
     """A pause longer than the deadline is not waited for, and told."""
     async with behind_proxy() as db:
-        proxy.script.append(answer("ThrottlingException", headers={"x-amz-retry-after": "30000"}))
+        proxy.script.append(answer("ThrottlingException", headers={"x-amz-retry-after": "60000"}))
         with pytest.raises(DynamoDBError) as caught:
             await db.get("k")
-        assert caught.value.retry_after == 30.0
+        assert caught.value.retry_after == 60.0
 
 
 async def test_a_lost_reply_makes_a_later_refusal_unknown(behind_proxy: Maker, proxy: FaultProxy) -> None:
@@ -105,19 +104,19 @@ async def test_a_lost_reply_makes_a_later_refusal_unknown(behind_proxy: Maker, p
 
 
 async def test_a_stalled_server_is_bounded_in_time(behind_proxy: Maker, proxy: FaultProxy) -> None:
-    """A server that never answers costs the total timeout and no more."""
-    async with behind_proxy(read_timeout=0.2, total_timeout=0.5) as db:
-        proxy.script.extend([stall] * 4)
-        started = time.monotonic()
+    """A server that never answers costs the time that there is, and no more."""
+    async with behind_proxy() as db:
+        proxy.script.append(stall)
+        db.use_deadline(lambda: 0.3)
         with pytest.raises(DynamoDBError) as caught:
             await db.set("k", "v")
-        assert time.monotonic() - started < 0.8
         assert (caught.value.code, caught.value.outcome) == ("deadline_exceeded", "unknown")
+        proxy.release()
 
 
 async def test_a_stalled_attempt_is_given_up_for_another(behind_proxy: Maker, proxy: FaultProxy) -> None:
     """One attempt has the read timeout alone, so that the next still has time."""
-    async with behind_proxy(read_timeout=0.2) as db:
+    async with behind_proxy(read_timeout=1.0) as db:
         proxy.script.append(stall)
         await db.set("k", "v")
         assert await db.get("k") == "v"
@@ -125,26 +124,31 @@ async def test_a_stalled_attempt_is_given_up_for_another(behind_proxy: Maker, pr
 
 async def test_waiting_for_a_connection_is_bounded_in_time(behind_proxy: Maker, proxy: FaultProxy) -> None:
     """A call that finds no connection free within its time was never sent, and says so."""
-    async with behind_proxy(max_connections=1, read_timeout=0.5, total_timeout=0.3) as db:
+    async with behind_proxy(max_connections=1) as db:
         proxy.script.append(stall)
-        sent, queued = await asyncio.gather(db.set("a", "1"), db.set("b", "2"), return_exceptions=True)
-        assert isinstance(sent, DynamoDBError)
-        assert isinstance(queued, DynamoDBError)
-        assert (sent.code, sent.outcome) == ("deadline_exceeded", "unknown")
-        assert (queued.code, queued.outcome) == ("deadline_exceeded", "not_applied")
-        assert "max_connections" in str(queued)
-        assert await db.get("b") is None
+        sent = asyncio.create_task(db.set("a", "1"))
+        await proxy.stalled.acquire()
+        db.use_deadline(lambda: 0.1)
+        with pytest.raises(DynamoDBError) as caught:
+            await db.set("b", "2")
+        assert (caught.value.code, caught.value.outcome) == ("deadline_exceeded", "not_applied")
+        assert "max_connections" in str(caught.value)
+        db.use_deadline(lambda: None)
+        proxy.release()
+        await sent
+        assert await db.get_many(["a", "b"]) == {"a": "1"}
 
 
 async def test_cancelling_a_call_keeps_the_store_usable(behind_proxy: Maker, proxy: FaultProxy) -> None:
     """A cancelled call raises CancelledError at once; its connection serves others when it is free again."""
-    async with behind_proxy(max_connections=1, read_timeout=0.2) as db:
+    async with behind_proxy(max_connections=1) as db:
         proxy.script.append(stall)
         task = asyncio.create_task(db.get("k"))
         await proxy.stalled.acquire()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        proxy.release()
         await db.set("k", "v")
         assert await db.get("k") == "v"
 
@@ -168,23 +172,14 @@ async def test_more_calls_than_connections_all_succeed(db: DynamoDB) -> None:
 
 
 async def test_a_waiting_call_does_not_block_the_loop(behind_proxy: Maker, proxy: FaultProxy) -> None:
-    """While a call waits for a stalled server, other tasks run.
-
-    A blocked loop would show the stall's 300 ms; 20 ms leave room for a busy machine.
-    """
-    async with behind_proxy(read_timeout=0.3, total_timeout=0.3) as db:
-        worst = []
-        for _ in range(3):
-            proxy.script.append(stall)
-            call = asyncio.create_task(db.get("k"))
-            gaps, last = [], time.perf_counter()
-            while not call.done():
-                await asyncio.sleep(0.001)
-                gaps.append(time.perf_counter() - last)
-                last = time.perf_counter()
-            assert isinstance(call.exception(), DynamoDBError)
-            worst.append(max(gaps))
-        assert min(worst) < 0.02
+    """While a call waits for a stalled server, other tasks run: the server itself is one of them here."""
+    async with behind_proxy() as db:
+        proxy.script.append(stall)
+        call = asyncio.create_task(db.get("k"))
+        await proxy.stalled.acquire()
+        assert not call.done()
+        proxy.release()
+        assert await call is None
 
 
 async def test_retries_are_logged(behind_proxy: Maker, proxy: FaultProxy, table: str) -> None:

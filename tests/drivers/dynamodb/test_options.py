@@ -50,6 +50,12 @@ def test_repr_holds_no_secret() -> None:
         ({"partition_key_name": "k" * 256}, "partition_key_name must have"),
         ({"partition_key_name": "value"}, "name of another attribute"),
         ({"partition_key_name": "expires_at"}, "name of another attribute"),
+        ({"partition_key_name": "kvik_w"}, "name of another attribute"),
+        ({"partition_key_name": "\ud800"}, "partition_key_name must have"),
+        ({"ttl_attribute": ""}, "ttl_attribute must have"),
+        ({"ttl_attribute": 1}, "ttl_attribute must be a str, not int"),
+        ({"ttl_attribute": "pk"}, "ttl_attribute 'pk' is the name of another attribute"),
+        ({"ttl_attribute": "kvik_x"}, "name of another attribute"),
         ({"health_key": ""}, "health_key: a key has 1 to 2048 bytes"),
         ({"max_connections": 0}, "max_connections must be an int"),
         ({"max_connections": True}, "max_connections must be an int"),
@@ -75,6 +81,7 @@ def test_bad_configuration_is_refused(options: dict[str, Any], said: str) -> Non
         {"endpoint": "https://dynamodb.eu-west-1.amazonaws.com"},
         {"endpoint": "http://[::1]:8001/"},
         {"connect_timeout": 1, "total_timeout": 0.5},
+        {"partition_key_name": "expires_at", "ttl_attribute": "ttl"},
     ],
 )
 def test_unusual_configuration_is_accepted(options: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """The retry policy by itself, over a function that fails as told."""
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -29,8 +28,8 @@ def sender(*failures: dict[str, Any]) -> tuple[Callable[[float], Awaitable[str]]
 
 
 async def run(policy: RetryPolicy, send: Callable[[float], Awaitable[str]], **options: Any) -> str:
-    """Run a write under the policy, by default with five seconds."""
-    return await policy.run(send, **{"total": 5.0, "write": True, "on_retry": lambda _: None, **options})
+    """Run a write under the policy, by default with plenty of time."""
+    return await policy.run(send, **{"total": 30.0, "write": True, "on_retry": lambda _: None, **options})
 
 
 async def test_retryable_failures_are_sent_again() -> None:
@@ -94,11 +93,10 @@ async def test_retry_after_is_honoured() -> None:
 async def test_the_deadline_wins_over_retry_after() -> None:
     """A pause that would pass the deadline is not begun: the failure is raised at once."""
     send, calls = sender({**THROTTLED, "retry_after": 60.0})
-    started = time.monotonic()
+    told: list[Retry] = []
     with pytest.raises(DynamoDBError) as caught:
-        await run(RetryPolicy(), send)
-    assert time.monotonic() - started < 0.5
-    assert (len(calls), caught.value.retry_after) == (1, 60.0)
+        await run(RetryPolicy(), send, on_retry=told.append)
+    assert (len(calls), told, caught.value.retry_after) == (1, [], 60.0)
 
 
 @pytest.mark.parametrize(("kind", "base"), [(REFUSED, 0.025), (THROTTLED, 1.0)])

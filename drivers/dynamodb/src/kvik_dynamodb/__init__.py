@@ -1,7 +1,7 @@
-"""Amazon DynamoDB as a key-value store with four coroutines: get, set, delete, health_check."""
+"""Amazon DynamoDB as a key-value store with expiry, versions, counters, batches and scans."""
 
 from ._driver import DynamoDB
 from ._errors import DynamoDBError
-from ._item import Limits
+from ._limits import Limits
 
 __all__ = ["DynamoDB", "DynamoDBError", "Limits"]

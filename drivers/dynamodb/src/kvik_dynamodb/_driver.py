@@ -1,27 +1,23 @@
-"""The driver: a key-value store's verbs, and the life of what carries them."""
+"""The driver: a key-value store's verbs, each done in a room of its own."""
 
-import asyncio
-from functools import partial
-from typing import Any, Protocol, Self
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import boto3
 
-from ._boto3 import Boto3Transport
-from ._errors import DynamoDBError, closed, not_connected
-from ._item import Layout
+from ._batches import Batches
+from ._conditional import ConditionalWrites
+from ._connection import Connection
+from ._counters import Counters
+from ._errors import Versioned
+from ._health import check_health
+from ._item import Layout, new_token
+from ._operations import EventLogger, Operations
 from ._options import Options
-from ._retry import Retry, RetryPolicy
-from ._table import ensure_table
-from ._transport import Transport
-
-_HEALTH_TIMEOUT = 1.0
-
-
-class EventLogger(Protocol):
-    """What the driver needs of a logger: structlog's way to say an event with its fields."""
-
-    def warning(self, event: str, /, **fields: Any) -> Any:
-        """Log an event that somebody may want to look at."""
+from ._requests import Requests
+from ._scans import Scans
+from ._table import Table
 
 
 class DynamoDB:
@@ -30,11 +26,17 @@ class DynamoDB:
     ``region`` None takes the AWS configuration's; an empty ``endpoint`` means AWS. Timeouts are in seconds:
     ``connect_timeout`` and ``read_timeout`` bound one attempt, ``total_timeout`` a call with its retries.
     ``create_table`` makes a missing table at connect, for development. ``consistent_reads`` is on, so that a
-    reader sees every acknowledged write. ``health_key`` is what health reads; it need not exist. ``session``
-    is a boto3.Session to use instead of the default credential chain.
+    reader sees every acknowledged write. ``ttl_attribute`` is the one that the table's TTL is set to.
+    ``health_key`` is what health reads; it need not exist. ``session`` is a boto3.Session to use instead of
+    the default credential chain.
 
-    Every failure is a DynamoDBError. Set and delete are last-write-wins: after a lost reply they are sent
-    again, and a late first attempt may land after later calls. An instance serves one event loop at a time.
+    ``limits`` says what fits. ``clock`` gives the time by which keys expire, in seconds since the epoch; a
+    test may replace it.
+
+    Every failure is a DynamoDBError, and so is a wrong key or value: ``invalid_key``, ``invalid_value``,
+    ``value_too_large``. ``corrupt``: another program stored no string. Of a write ``outcome`` says whether it
+    may have happened. Unconditional writes are last-write-wins: after a lost reply they are sent again, and a
+    late first attempt may land after later calls. An instance serves one event loop at a time.
     """
 
     def __init__(  # noqa: PLR0913 - each is one documented option, all but four by keyword
@@ -46,6 +48,7 @@ class DynamoDB:
         *,
         create_table: bool = False,
         consistent_reads: bool = True,
+        ttl_attribute: str = "expires_at",
         health_key: str = "kvik:health",
         max_connections: int = 32,
         connect_timeout: float = 1.0,
@@ -58,6 +61,7 @@ class DynamoDB:
             region=region,
             endpoint=endpoint,
             partition_key_name=partition_key_name,
+            ttl_attribute=ttl_attribute,
             create_table=create_table,
             consistent_reads=consistent_reads,
             health_key=health_key,
@@ -67,17 +71,27 @@ class DynamoDB:
             total_timeout=total_timeout,
             session=session,
         )
-        self._layout = Layout(table, partition_key_name)
+        self._layout = Layout(table, partition_key_name, ttl_attribute)
         self.limits = self._layout.limits
+        self.clock: Callable[[], float] = time.time
         self.trace_attributes = {"db.system.name": "aws.dynamodb", "db.collection.name": table}
-        self._retries = RetryPolicy()
-        self._transport: Transport | None = None
-        self._closed = False
-        self._connecting = asyncio.Lock()
-        self._logger: EventLogger | None = None
+        self._furnish()
+
+    def _furnish(self) -> None:
+        options, target = self._options, self._options.target
+        self._requests = Requests(self._layout)
+        self._connection = Connection(options)
+        self._operations = Operations(options, self._connection)
+        self._table = Table(options, self._requests, self._operations)
+        self._writes = ConditionalWrites(self._requests, target, self._now)
+        self._counters = Counters(self._writes, target)
+        self._batches = Batches(self._requests, target, self._now, consistent=options.consistent_reads)
+        self._scans = Scans(self._requests, self._now, consistent=options.consistent_reads)
 
     def __repr__(self) -> str:
         return f"DynamoDB({self._options.summary()})"
+
+    # Lifecycle and hooks
 
     async def __aenter__(self) -> Self:
         try:
@@ -92,7 +106,11 @@ class DynamoDB:
 
     def use_logger(self, logger: EventLogger) -> None:
         """Log retries as ``dynamodb.retry`` with fields, in structlog's way."""
-        self._logger = logger
+        self._operations.logger = logger
+
+    def use_deadline(self, remaining: Callable[[], float | None]) -> None:
+        """Ask once per call for the seconds that the caller has left, None: no limit of its own."""
+        self._operations.remaining = remaining
 
     async def connect(self) -> None:
         """Make the client, create the table if that was asked for, and verify both by a read.
@@ -100,55 +118,14 @@ class DynamoDB:
         Raises DynamoDBError saying what is wrong. The client stays, so that calls work as soon as the server
         does; calling again does what is still missing.
         """
-        self._closed = False
-        async with self._connecting:
-            if self._closed:  # while this waited
-                raise closed(self._options.target)
-            self._transport = self._transport or Boto3Transport(self._options)
-            await self._transport.open(within=self._options.total_timeout)
-            try:
-                await self._verify()
-            except DynamoDBError as error:
-                if not self._options.create_table or error.cause != "no such table":
-                    raise
-                await ensure_table(
-                    partial(self._call, write=True), self._options.table, self._options.partition_key_name
-                )
-                await self._verify()
+        await self._connection.open(self._table.prepare)
 
     async def close(self) -> None:
         """Refuse further calls and give back threads and connections.
 
         Waits for calls under way, at most connect_timeout + read_timeout; closing again does nothing.
         """
-        transport, self._transport = self._transport, None
-        self._closed = True
-        self._connecting = asyncio.Lock()  # the next connect may run on another event loop
-        if transport is not None:
-            await transport.close()
-
-    async def get(self, key: str) -> str | None:
-        """Give the value stored under a key, None if there is none.
-
-        Raises DynamoDBError: ``invalid_key``; ``corrupt`` if what is stored is no string; a failure's code.
-        """
-        payload = self._layout.get(key, consistent=self._options.consistent_reads)
-        return self._layout.value_of(await self._call("GetItem", payload, write=False))
-
-    async def set(self, key: str, value: str) -> None:
-        """Store a value under a key, replacing what was there.
-
-        Raises DynamoDBError: ``invalid_key``, ``invalid_value``, ``value_too_large``; a failure's code, whose
-        ``outcome`` says whether the value may have been stored.
-        """
-        await self._call("PutItem", self._layout.put(key, value), write=True)
-
-    async def delete(self, key: str) -> None:
-        """Remove a key; a missing one is fine.
-
-        Raises DynamoDBError: ``invalid_key``; a failure's code, whose ``outcome`` says if it may be gone.
-        """
-        await self._call("DeleteItem", self._layout.delete(key), write=True)
+        await self._connection.close()
 
     async def health_check(self) -> dict[str, Any]:
         """Read the health key once, within a second, on a connection of its own; never raises.
@@ -156,51 +133,94 @@ class DynamoDB:
         The details name table and region; when DOWN, ``error`` is the class of the cause. A throttled table
         is UP with ``throttled``, since taking the process out of rotation would not help it.
         """
-        status = "UP"
-        finding: dict[str, Any] = {}
-        try:
-            await self._probe(within=_HEALTH_TIMEOUT)
-        except Exception as error:  # noqa: BLE001 - health reports what it finds, whatever that is
-            if getattr(error, "code", None) == "throttled":
-                finding = {"throttled": True}
-            else:
-                status, finding = "DOWN", {"error": getattr(error, "cause", "other")}
-        region = self._options.region or (self._transport and self._transport.region)
-        return {"status": status, "details": {"table": self._options.table, "region": region, **finding}}
+        status, finding = await check_health(self._table.probe)
+        details = {"table": self._options.table, "region": self._connection.region, **finding}
+        return {"status": status, "details": details}
 
-    async def _probe(self, *, within: float) -> None:
-        payload = self._layout.probe(self._options.health_key)
-        await self._ready().call("GetItem", payload, within=within, reserved=True)
+    # Values
 
-    async def _verify(self) -> None:
-        await self._retries.run(
-            lambda left: self._probe(within=left),
-            total=self._options.total_timeout,
-            write=False,
-            on_retry=partial(self._log_retry, "connect"),
+    async def get(self, key: str) -> str | None:
+        """Give the value stored under a key, None if there is none or it has expired."""
+        operation = self._operations.begin()
+        payload = self._requests.get(key, consistent=self._options.consistent_reads)
+        reply = await operation.read("GetItem", payload)
+        stored = self._layout.read(reply.get("Item"), self.clock())
+        return None if stored is None else stored.value
+
+    async def set(self, key: str, value: str) -> None:
+        """Store a value under a key for good, replacing what was there."""
+        operation = self._operations.begin()
+        await operation.write("PutItem", self._requests.put(self._layout.item(key, value, new_token())))
+
+    async def set_expiring(self, key: str, value: str, expires_at: float) -> None:
+        """Store a value until then, in seconds since the epoch; what was there is replaced."""
+        operation = self._operations.begin()
+        item = self._layout.item(key, value, new_token(), self._layout.expiry(expires_at))
+        await operation.write("PutItem", self._requests.put(item))
+
+    async def delete(self, key: str) -> None:
+        """Remove a key; a missing one is fine."""
+        operation = self._operations.begin()
+        await operation.write("DeleteItem", self._requests.delete(key))
+
+    # Versions
+
+    async def get_versioned(self, key: str) -> Versioned | None:
+        """Give value, version and expiry, None if there is nothing; always strongly consistent."""
+        return await self._writes.get_versioned(self._operations.begin(), key)
+
+    async def set_if(self, key: str, value: str, version: str | None, expires_at: float | None = None) -> str:
+        """Store a value if the key has this version, None: if it is absent; give the new version.
+
+        Raises DynamoDBError with code ``conflict`` and what is ``current``; its ``outcome`` is ``unknown``
+        if a reply was lost and somebody else has written since.
+        """
+        return await self._writes.set_if(
+            self._operations.begin(), key, value, version=version, expires_at=expires_at
         )
 
-    async def _call(self, operation: str, payload: dict[str, Any], *, write: bool) -> dict[str, Any]:
-        return await self._retries.run(
-            lambda left: self._ready().call(operation, payload, within=left),
-            total=self._options.total_timeout,
-            write=write,
-            on_retry=partial(self._log_retry, operation),
-        )
+    async def delete_if(self, key: str, version: str) -> None:
+        """Remove a key that has this version; else, or if it is missing, a conflict as of set_if."""
+        await self._writes.delete_if(self._operations.begin(), key, version)
 
-    def _ready(self) -> Transport:
-        if self._transport is None:
-            raise (closed if self._closed else not_connected)(self._options.target)
-        return self._transport
+    # Counters
 
-    def _log_retry(self, operation: str, retry: Retry) -> None:
-        if self._logger is not None:
-            self._logger.warning(
-                "dynamodb.retry",
-                operation=operation,
-                table=self._options.table,
-                attempt=retry.attempt,
-                code=retry.error.code,
-                reason=retry.error.reason,
-                pause_ms=round(retry.pause * 1000),
-            )
+    async def increment(self, key: str, delta: int) -> int:
+        """Add to the number under a key, 0 if there is none, keep its expiry, and give the sum.
+
+        Raises DynamoDBError: ``invalid_value`` where there is no number, or the sum has more than 64 bits;
+        ``throttled`` with the reason ``contention`` if others were faster until the time was over.
+        """
+        return await self._counters.increment(self._operations.begin(), key, delta)
+
+    # Batches
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, str]:
+        """Give the values of those keys that are there.
+
+        Raises DynamoDBError with code ``partial_failure``, ``results`` and ``errors`` if some keys failed;
+        the error itself if all did.
+        """
+        return await self._batches.get_many(self._operations.begin(), keys)
+
+    async def set_many(self, items: Mapping[str, str], expires_at: float | None = None) -> None:
+        """Store values, each by itself; a failure is as of get_many, with the keys written as ``results``."""
+        await self._batches.set_many(self._operations.begin(), items, expires_at)
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove keys, each by itself; a failure is as of get_many, with the keys removed as ``results``."""
+        await self._batches.delete_many(self._operations.begin(), keys)
+
+    # Scan
+
+    async def scan(self, prefix: str, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
+        """Give at most ``limit`` keys that begin so, and the cursor of the next page, None after the last.
+
+        All pages together read the whole table, whatever the prefix, and AWS charges for that. A page may be
+        empty and still have a next one. Raises DynamoDBError with code ``invalid_value`` for a cursor that is
+        none of this table's.
+        """
+        return await self._scans.page(self._operations.begin(), prefix, cursor, limit)
+
+    def _now(self) -> float:
+        return self.clock()

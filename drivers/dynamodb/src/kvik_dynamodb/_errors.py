@@ -13,6 +13,9 @@ from botocore.exceptions import ClientError
 
 Outcome: TypeAlias = Literal["not_applied", "unknown"]
 
+Versioned: TypeAlias = tuple[str, str, float | None]
+"""A value, its version, and when it expires, in seconds since the epoch."""
+
 
 class DynamoDBError(Exception):
     """Say what failed, why, and what to do about it.
@@ -21,8 +24,13 @@ class DynamoDBError(Exception):
     class of the cause in words for a person, as health shows it. ``outcome`` says of a write whether it may
     have happened. ``retryable``: the same call may succeed later. ``retry_after``: the seconds that the
     server asked for. ``reason``: the server's or botocore's own name for the failure. ``size`` and ``limit``
-    are in bytes.
+    are in bytes. ``current``: what a conflict found, None if nothing. ``results`` and ``errors``: what of a
+    partial failure succeeded, and the error of each other key.
     """
+
+    current: Versioned | None = None
+    results: dict[str, str] | list[str] | None = None
+    errors: Mapping[str, "DynamoDBError"] | None = None
 
     def __init__(
         self,
@@ -46,6 +54,16 @@ class DynamoDBError(Exception):
         self.reason = reason
         self.size = size
         self.limit = limit
+
+
+class ConditionFailedError(DynamoDBError):
+    """Say that an item was not as a condition demanded.
+
+    ``item`` is the one that was found, in DynamoDB's low-level JSON shape; None if there was none, or if the
+    server does not tell.
+    """
+
+    item: dict[str, Any] | None = None
 
 
 class BrokenReplyError(Exception):
@@ -74,9 +92,10 @@ class _Row:
     message: str
     outcome: Outcome = "not_applied"
     retryable: bool = False
+    kind: type[DynamoDBError] = DynamoDBError
 
     def error(self, target: Target, reason: str, retry_after: float | None = None) -> DynamoDBError:
-        return DynamoDBError(
+        return self.kind(
             self.message.format(where=target, pk=target.partition_key_name, reason=reason),
             code=self.code,
             cause=self.cause,
@@ -128,6 +147,12 @@ _THROTTLED = _Row(
     retryable=True,
 )
 _CONTENTION = _Row("throttled", "throttled", "others write the same item of {where} ({reason})", retryable=True)
+_CONDITION = _Row(
+    "conflict",
+    "condition",
+    "an item of {where} was not as the write demanded",
+    kind=ConditionFailedError,
+)
 _SERVER = _Row(
     "unavailable",
     "server error",
@@ -194,6 +219,7 @@ _ROWS: Mapping[str, _Row] = {
         " BandwidthLimitExceeded LimitExceededException 429",
         _CONTENTION: "TransactionInProgressException TransactionConflictException"
         " ReplicatedWriteConflictException",
+        _CONDITION: "ConditionalCheckFailedException",
         _SERVER: "InternalServerError InternalServerErrorException InternalFailure ServiceUnavailable"
         " ServiceUnavailableException",
         _UNREACHABLE: "EndpointConnectionError ProxyConnectionError",
@@ -237,7 +263,11 @@ def timed_out(target: Target, seconds: float, *, started: bool) -> DynamoDBError
     what = "did not finish" if started else "found every connection busy"
     return DynamoDBError(
         f"a call on {target} {what} within {seconds:.3g} s: raise "
-        + ("total_timeout, or look at the server" if started else "max_connections, or send less"),
+        + (
+            "total_timeout or the caller's deadline, or look at the server"
+            if started
+            else "max_connections, or send less"
+        ),
         code="deadline_exceeded",
         cause="timeout",
         outcome="unknown" if started else "not_applied",
@@ -246,12 +276,71 @@ def timed_out(target: Target, seconds: float, *, started: bool) -> DynamoDBError
     )
 
 
+def out_of_time(target: Target) -> DynamoDBError:
+    """Make the error for a request that is not sent, since the operation's time is over."""
+    return DynamoDBError(
+        f"the time for an operation on {target} was over: raise total_timeout or the caller's deadline",
+        code="deadline_exceeded",
+        cause="timeout",
+        retryable=True,
+        reason="total_timeout",
+    )
+
+
+def contention(target: Target) -> DynamoDBError:
+    """Make the error for a write that others were faster than, until its time was over."""
+    return DynamoDBError(
+        f"others wrote the same item of {target} all the time: spread the load over more keys",
+        code="throttled",
+        cause="contention",
+        retryable=True,
+        reason="contention",
+    )
+
+
+def unprocessed(target: Target) -> DynamoDBError:
+    """Make the error for a batch of which the server did nothing."""
+    return _THROTTLED.error(target, "unprocessed")
+
+
+def conflict(target: Target, current: Versioned | None, outcome: Outcome) -> DynamoDBError:
+    """Make the error for a conditional write that found something else."""
+    error = DynamoDBError(
+        f"the key's version in {target} is not the expected one"
+        + ("" if outcome == "not_applied" else ", and whether this write made it so is not known"),
+        code="conflict",
+        cause="condition",
+        outcome=outcome,
+    )
+    error.current = current
+    return error
+
+
+def partial_failure(
+    target: Target, results: dict[str, str] | list[str], errors: Mapping[str, DynamoDBError], outcome: Outcome
+) -> DynamoDBError:
+    """Make the error for a batch that failed for some keys."""
+    codes = ", ".join(sorted({error.code for error in errors.values()}))
+    error = DynamoDBError(
+        f"{len(errors)} keys of a batch on {target} failed: {codes}",
+        code="partial_failure",
+        cause=next(iter(errors.values())).cause,
+        outcome=outcome,
+        retryable=all(each.retryable for each in errors.values()),
+    )
+    error.results, error.errors = results, errors
+    return error
+
+
 def _translate_answer(answer: Any, target: Target) -> DynamoDBError:
     error, metadata = answer.get("Error", {}), answer.get("ResponseMetadata", {})
     code = error.get("Code", "")
     row = _ROWS.get(code) or _row_of_unlisted(code, error.get("Message", ""), metadata.get("HTTPStatusCode", 0))
     reason = _throttling_reason(answer) or code if row is _THROTTLED else code
-    return row.error(target, reason, _retry_after(metadata.get("HTTPHeaders", {})))
+    failure = row.error(target, reason, _retry_after(metadata.get("HTTPHeaders", {})))
+    if isinstance(failure, ConditionFailedError):
+        failure.item = answer.get("Item")
+    return failure
 
 
 def _row_of_unlisted(code: str, message: str, status: int) -> _Row:

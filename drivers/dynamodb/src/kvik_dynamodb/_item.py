@@ -1,111 +1,107 @@
-"""The layout of an item, which is GoFr's, and the limits that follow from it.
+"""The layout of an item: what is written, and what is read out of it.
 
-An item is ``{<partition key>: {"S": key}, "value": {"S": value}}`` and nothing else, so that a Go and a
-Python service can share a table. Payloads are DynamoDB's own JSON shapes.
+    <partition key>: S   the key
+    value: S             the value
+    kvik_w: S            128 random bits, new at every write: the write's token, and the version
+    <ttl attribute>: N   the expiry in whole seconds since the epoch, for DynamoDB's own sweeper
+    kvik_x: N            the same in milliseconds; both rounded up, and both only with an expiry
+
+The first two are GoFr's whole layout, so that a Go and a Python service can share a table.
 """
 
+import secrets
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, TypeAlias
 
-from ._errors import DynamoDBError
+from ._errors import DynamoDBError, Versioned
+from ._expiry import EXPIRY, expires_at_of, expiry_attributes
+from ._limits import check_key, check_value, limits_of
 
 VALUE = "value"
+TOKEN = "kvik_w"  # noqa: S105 - an attribute's name
+OWN_ATTRIBUTES = (VALUE, TOKEN, EXPIRY)
 
-# Later capabilities write expiry and versions under these names. They are reserved, and counted in the
-# limits, from the start: a value that is accepted today must not become too large tomorrow.
-RESERVED_ATTRIBUTES = (VALUE, "expires_at", "kvik_w", "kvik_x")
+_TOKEN_BYTES = 16
 
-MAX_KEY_BYTES = 2048  # docs: "Constraints in DynamoDB", partition key length
-_MAX_ITEM_BYTES = 400 * 1024  # docs: "Constraints in DynamoDB", item size, attribute names included
-_BOOKKEEPING_BYTES = 128  # what the reserved attributes' own values may take, with room to spare
+Item: TypeAlias = dict[str, Any]
+"""Attributes by name, in DynamoDB's low-level JSON shape."""
 
-Payload: TypeAlias = dict[str, Any]
+
+def new_token() -> str:
+    """Give a token for one write; whoever finds it in an item knows that this write happened."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """State what fits, in bytes of UTF-8."""
+class Stored:
+    """Hold what a live item says; ``expiry`` are its attributes that tell when it ends, as they are."""
 
-    max_key_bytes: int
-    max_value_bytes: int
+    value: str
+    token: str | None
+    expires_at: float | None
+    expiry: Item
+
+    @property
+    def version(self) -> str:
+        """Give the token; for an item that another program wrote, the value's hash, marked by a colon."""
+        return self.token or f"v:{sha256(self.value.encode()).hexdigest()}"
+
+    @property
+    def versioned(self) -> Versioned:
+        """Give value, version and expiry."""
+        return self.value, self.version, self.expires_at
 
 
 class Layout:
-    """Build requests on one table, and read its items."""
+    """Make the items of one table, and read them."""
 
-    def __init__(self, table: str, partition_key_name: str) -> None:
+    def __init__(self, table: str, partition_key_name: str, ttl_attribute: str) -> None:
         self.table = table
         self.partition_key_name = partition_key_name
-        names = sum(len(name.encode()) for name in (partition_key_name, *RESERVED_ATTRIBUTES))
-        self.limits = Limits(MAX_KEY_BYTES, _MAX_ITEM_BYTES - MAX_KEY_BYTES - _BOOKKEEPING_BYTES - names)
+        self.ttl_attribute = ttl_attribute
+        self.limits = limits_of(partition_key_name, ttl_attribute, *OWN_ATTRIBUTES)
 
-    def get(self, key: str, *, consistent: bool) -> Payload:
-        return {**self._keyed(key), "ConsistentRead": consistent}
-
-    def put(self, key: str, value: str) -> Payload:
+    def key(self, key: str) -> Item:
+        """Give the attribute that names an item."""
         check_key(key)
+        return {self.partition_key_name: {"S": key}}
+
+    def key_of(self, item: Item) -> str:
+        """Give the key of an item."""
+        key: str = item[self.partition_key_name]["S"]
+        return key
+
+    def item(self, key: str, value: str, token: str, expiry: Item | None = None) -> Item:
+        """Make an item; without an expiry it stays."""
         check_value(value, self.limits.max_value_bytes)
-        item = {self.partition_key_name: {"S": key}, VALUE: {"S": value}}
-        return {"TableName": self.table, "Item": item}
+        return {**self.key(key), VALUE: {"S": value}, TOKEN: {"S": token}, **(expiry or {})}
 
-    def delete(self, key: str) -> Payload:
-        return self._keyed(key)
+    def expiry(self, expires_at: float | None) -> Item:
+        """Give the attributes that make an item end at this time, in seconds since the epoch."""
+        return {} if expires_at is None else expiry_attributes(expires_at, self.ttl_attribute)
 
-    def probe(self, key: str) -> Payload:
-        """Ask for the least that still proves table, key schema and permission: half a read unit."""
-        return {
-            **self._keyed(key),
-            "ConsistentRead": False,
-            "ProjectionExpression": "#k",  # an alias: the name may be one of DynamoDB's reserved words
-            "ExpressionAttributeNames": {"#k": self.partition_key_name},
-        }
-
-    def value_of(self, reply: Payload) -> str | None:
-        """Give the value in a GetItem reply, None if there is no item.
+    def read(self, item: Item | None, now: float) -> Stored | None:
+        """Give what a live item holds; None if there is none, or it has expired.
 
         Raises DynamoDBError with code ``corrupt`` if somebody stored something else than a string.
         """
-        item = reply.get("Item")
         if item is None:
             return None
-        value = item.get(VALUE, {}).get("S")
-        if not isinstance(value, str):
+        expires_at = expires_at_of(item, self.ttl_attribute)
+        if expires_at is not None and expires_at <= now:
+            return None
+        expiry = {name: item[name] for name in (self.ttl_attribute, EXPIRY) if name in item}
+        token = self._text(item, TOKEN) if TOKEN in item else None
+        return Stored(self._text(item, VALUE), token, expires_at, expiry)
+
+    def _text(self, item: Item, name: str) -> str:
+        text = item.get(name, {}).get("S")
+        if not isinstance(text, str):
             raise DynamoDBError(
-                f"an item of table {self.table!r} has no string attribute {VALUE!r}:"
+                f"an item of table {self.table!r} has no string attribute {name!r}:"
                 " another program wrote it; set the key again, or keep such items in another table",
                 code="corrupt",
                 cause="stored item",
             )
-        return value
-
-    def _keyed(self, key: str) -> Payload:
-        check_key(key)
-        return {"TableName": self.table, "Key": {self.partition_key_name: {"S": key}}}
-
-
-def check_key(key: object) -> None:
-    """Raise DynamoDBError with code ``invalid_key`` unless the key has 1 to 2048 bytes of UTF-8."""
-    size = _utf8_size(key, "key", "invalid_key")
-    if not 0 < size <= MAX_KEY_BYTES:
-        raise _refused(f"a key has 1 to {MAX_KEY_BYTES} bytes, not {size}", "invalid_key", size, MAX_KEY_BYTES)
-
-
-def check_value(value: object, limit: int) -> None:
-    """Raise DynamoDBError with code ``invalid_value`` or ``value_too_large``."""
-    size = _utf8_size(value, "value", "invalid_value")
-    if size > limit:
-        raise _refused(f"a value has at most {limit} bytes, not {size}", "value_too_large", size, limit)
-
-
-def _utf8_size(text: object, noun: str, code: str) -> int:
-    if not isinstance(text, str):
-        raise _refused(f"a {noun} is a str, not {type(text).__name__}", code)
-    try:
-        return len(text.encode())
-    except UnicodeEncodeError:
-        # From None: the codec's message quotes the text.
-        raise _refused(f"a {noun} is text that UTF-8 can hold, without lone surrogates", code) from None
-
-
-def _refused(message: str, code: str, size: int | None = None, limit: int | None = None) -> DynamoDBError:
-    return DynamoDBError(message, code=code, cause="request", size=size, limit=limit)
+        return text

@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 import boto3
 
 from ._errors import DynamoDBError, Target, misconfigured
-from ._item import RESERVED_ATTRIBUTES, check_key
+from ._item import OWN_ATTRIBUTES
+from ._limits import check_key
 
 # docs: "Naming rules": 3 to 255 of these characters; an ARN names a table of another account.
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:\S{1,1020}")
-_MAX_KEY_NAME_BYTES = 255  # docs: "Supported data types and naming rules", attribute names used as keys
+_MAX_NAME_BYTES = 255  # docs: "Supported data types and naming rules", and UpdateTimeToLive's AttributeName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Options:
     region: str | None
     endpoint: str
     partition_key_name: str
+    ttl_attribute: str
     create_table: bool
     consistent_reads: bool
     health_key: str
@@ -38,7 +40,7 @@ class Options:
     def __post_init__(self) -> None:
         _check_text_types(self)
         _check_table(self.table)
-        _check_partition_key_name(self.partition_key_name)
+        _check_attribute_names(self)
         _check_endpoint(self.endpoint)
         _check_health_key(self.health_key)
         for name in ("connect_timeout", "read_timeout", "total_timeout"):
@@ -57,7 +59,7 @@ class Options:
 
 
 def _check_text_types(options: Options) -> None:
-    for name in ("table", "endpoint", "partition_key_name"):
+    for name in ("table", "endpoint", "partition_key_name", "ttl_attribute"):
         value = getattr(options, name)
         if not isinstance(value, str):
             raise misconfigured(f"{name} must be a str, not {type(value).__name__}")
@@ -72,11 +74,22 @@ def _check_table(table: str) -> None:
         raise misconfigured(f"table {table!r} is no table name: 3 to 255 of letters, digits, '_', '.', '-'")
 
 
-def _check_partition_key_name(name: str) -> None:
-    if not 0 < len(name.encode("utf-8", "replace")) <= _MAX_KEY_NAME_BYTES:
-        raise misconfigured(f"partition_key_name must have 1 to {_MAX_KEY_NAME_BYTES} bytes")
-    if name in RESERVED_ATTRIBUTES:
-        raise misconfigured(f"partition_key_name {name!r} is the name of another attribute of the items")
+def _check_attribute_names(options: Options) -> None:
+    taken = set(OWN_ATTRIBUTES)
+    for option in ("partition_key_name", "ttl_attribute"):
+        name = getattr(options, option)
+        if not 0 < _utf8_size(name) <= _MAX_NAME_BYTES:
+            raise misconfigured(f"{option} must have 1 to {_MAX_NAME_BYTES} bytes of UTF-8")
+        if name in taken:
+            raise misconfigured(f"{option} {name!r} is the name of another attribute of the items")
+        taken.add(name)
+
+
+def _utf8_size(text: str) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:  # a lone surrogate: no server takes such a name
+        return 0
 
 
 def _check_endpoint(endpoint: str) -> None:

@@ -24,7 +24,8 @@ class Transport(Protocol):
 
         ``operation`` is the API's name, such as GetItem. ``within``, in seconds, includes waiting for a
         connection. ``reserved`` takes the lane that ordinary calls cannot fill. Raises DynamoDBError, whose
-        outcome speaks of this one attempt.
+        outcome speaks of this one attempt; for a failed condition ConditionFailedError, with the item of the
+        answer if there is one.
         """
 
     async def close(self) -> None:

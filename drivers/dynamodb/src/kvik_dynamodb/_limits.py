@@ -1,0 +1,61 @@
+"""What fits into an item, checked before anything is sent."""
+
+from dataclasses import dataclass
+
+from ._errors import DynamoDBError
+
+MAX_KEY_BYTES = 2048  # docs: "Constraints in DynamoDB", partition key length
+_MAX_ITEM_BYTES = 400 * 1024  # docs: "Constraints in DynamoDB", item size, attribute names included
+_BOOKKEEPING_BYTES = 128  # what token and expiry themselves may take, with room to spare
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """State what fits, in bytes of UTF-8, and by how many seconds an expiry may be rounded up."""
+
+    max_key_bytes: int
+    max_value_bytes: int
+    ttl_granularity: float = 0.001
+
+
+def limits_of(*attribute_names: str) -> Limits:
+    """Give the limits of items that have these attributes.
+
+    They are the same for every item: a value that is accepted today must not be too large under a longer key.
+    """
+    names = sum(len(name.encode()) for name in attribute_names)
+    return Limits(MAX_KEY_BYTES, _MAX_ITEM_BYTES - MAX_KEY_BYTES - _BOOKKEEPING_BYTES - names)
+
+
+def check_key(key: object) -> None:
+    """Raise DynamoDBError with code ``invalid_key`` unless the key has 1 to 2048 bytes of UTF-8."""
+    size = _utf8_size(key, "key", "invalid_key")
+    if not 0 < size <= MAX_KEY_BYTES:
+        raise refused(f"a key has 1 to {MAX_KEY_BYTES} bytes, not {size}", "invalid_key", size, MAX_KEY_BYTES)
+
+
+def check_prefix(prefix: object) -> None:
+    """Raise DynamoDBError with code ``invalid_key`` unless the prefix is text that UTF-8 can hold."""
+    _utf8_size(prefix, "prefix", "invalid_key")
+
+
+def check_value(value: object, limit: int) -> None:
+    """Raise DynamoDBError with code ``invalid_value`` or ``value_too_large``."""
+    size = _utf8_size(value, "value", "invalid_value")
+    if size > limit:
+        raise refused(f"a value has at most {limit} bytes, not {size}", "value_too_large", size, limit)
+
+
+def refused(message: str, code: str, size: int | None = None, limit: int | None = None) -> DynamoDBError:
+    """Make the error for a request that is not sent, since it cannot be fulfilled."""
+    return DynamoDBError(message, code=code, cause="request", size=size, limit=limit)
+
+
+def _utf8_size(text: object, noun: str, code: str) -> int:
+    if not isinstance(text, str):
+        raise refused(f"a {noun} is a str, not {type(text).__name__}", code)
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        # From None: the codec's message quotes the text.
+        raise refused(f"a {noun} is text that UTF-8 can hold, without lone surrogates", code) from None

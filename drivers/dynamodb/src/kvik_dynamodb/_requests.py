@@ -1,0 +1,44 @@
+"""The requests on one table, in DynamoDB's low-level JSON shape."""
+
+from collections.abc import Iterable
+
+from ._expressions import Expressions, Payload
+from ._item import Item, Layout
+
+
+class Requests:
+    """Build requests; a condition of ``expressions`` is merged into those that take one."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.expressions = Expressions(layout)
+        self._table = layout.table
+
+    def get(self, key: str, *, consistent: bool) -> Payload:
+        return {"TableName": self._table, "Key": self.layout.key(key), "ConsistentRead": consistent}
+
+    def probe(self, key: str) -> Payload:
+        """Ask for the least that still proves table, key schema and permission: half a read unit."""
+        return {**self.get(key, consistent=False), **self.expressions.only_the_key()}
+
+    def put(self, item: Item) -> Payload:
+        return {"TableName": self._table, "Item": item}
+
+    def delete(self, key: str) -> Payload:
+        return {"TableName": self._table, "Key": self.layout.key(key)}
+
+    def get_many(self, keys: Iterable[str], *, consistent: bool) -> Payload:
+        part = {"Keys": [self.layout.key(key) for key in keys], "ConsistentRead": consistent}
+        return {"RequestItems": {self._table: part}}
+
+    def write_many(self, writes: Iterable[Payload]) -> Payload:
+        return {"RequestItems": {self._table: list(writes)}}
+
+    def scan(self, prefix: str, start: Item | None, limit: int, now: float, *, consistent: bool) -> Payload:
+        return {
+            "TableName": self._table,
+            "Limit": limit,
+            "ConsistentRead": consistent,
+            **({} if start is None else {"ExclusiveStartKey": start}),
+            **self.expressions.live_keys(prefix, now),
+        }

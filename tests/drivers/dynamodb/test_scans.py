@@ -1,0 +1,78 @@
+"""Scans: every live key once, in pages."""
+
+import base64
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kvik_dynamodb import DynamoDB, DynamoDBError
+
+from .conftest import PATIENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .faults import FaultProxy
+
+KEYS = {f"user:{number}" for number in range(25)} | {"other", "usor", "user", "ü", "\0", "🦊:1", "🦊:2"}
+
+
+async def pages(db: DynamoDB, prefix: str, limit: int) -> list[list[str]]:
+    """Give all pages of a scan."""
+    found, cursor = [], None
+    while True:
+        page, cursor = await db.scan(prefix, cursor, limit)
+        found.append(page)
+        if cursor is None:
+            return found
+
+
+@pytest.mark.parametrize("limit", [3, 1000])
+async def test_a_scan_gives_each_key_once(db: DynamoDB, limit: int) -> None:
+    """Whatever the size of its pages, which is kept, and for every prefix."""
+    await db.set_many(dict.fromkeys(KEYS, "v"))
+    for prefix in ("", "user:", "user:1", "🦊", "\0", "nothing"):
+        found = await pages(db, prefix, limit)
+        assert all(len(page) <= limit for page in found)
+        keys = [key for page in found for key in page]
+        assert len(keys) == len(set(keys))
+        assert set(keys) == {key for key in KEYS if key.startswith(prefix)}
+
+
+async def test_a_cursor_survives_a_restart(db: DynamoDB, table: str, dynamodb_endpoint: str) -> None:
+    """It is text, and another driver goes on from it."""
+    await db.set_many(dict.fromkeys(KEYS, "v"))
+    first, cursor = await db.scan("", None, 10)
+    assert cursor is not None
+    assert cursor.isascii()
+    async with DynamoDB(table, "eu-west-1", dynamodb_endpoint, **PATIENT) as other:
+        rest, end = await other.scan("", cursor, 1000)
+    assert end is None
+    assert sorted(first + rest) == sorted(KEYS)
+
+
+async def test_a_cursor_of_another_kind_is_refused(db: DynamoDB) -> None:
+    """Whether nonsense or of a table whose keys have another name: it says so, instead of beginning anew."""
+    of_another_kind = (b"[]", b'{"pk":1}', b'{"pk":{"S":""}}', b'"pk"', b'{"id":{"S":"k"}}', b'{"pk":{"N":"1"}}')
+    for cursor in ("", "x", "é", "bm9uc2Vuc2U=", *(base64.b64encode(text).decode() for text in of_another_kind)):
+        with pytest.raises(DynamoDBError, match="cursor") as caught:
+            await db.scan("", cursor, 10)
+        assert caught.value.code == "invalid_value"
+
+
+async def test_a_prefix_that_is_no_text_is_refused(db: DynamoDB) -> None:
+    """As a key would be."""
+    with pytest.raises(DynamoDBError) as caught:
+        await db.scan("\ud800", None, 10)
+    assert caught.value.code == "invalid_key"
+
+
+@pytest.mark.parametrize("consistent", [True, False])
+async def test_a_scan_asks_for_keys_alone(
+    behind_proxy: "Callable[..., DynamoDB]", proxy: "FaultProxy", *, consistent: bool
+) -> None:
+    """As consistent as configured, and without the values, which would only be thrown away."""
+    async with behind_proxy(consistent_reads=consistent) as db:
+        await db.scan("p", None, 7)
+    request = proxy.requests[-1]
+    assert (request["ConsistentRead"], request["ProjectionExpression"], request["Limit"]) == (consistent, "#k", 7)
