@@ -1,7 +1,7 @@
 # The verbs of this repository. Each that needs the virtual environment makes it first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench durability standalone clean
+.PHONY: help setup run test lint format bench bench_overhead bench_kv durability standalone clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -49,8 +49,13 @@ format: $(STAMP) ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## measure, in ratios; needs wrk (apt-get install wrk) and two cores
+bench: bench_overhead bench_kv ## measure, in ratios; needs wrk and npm (apt-get install wrk npm), and two cores
+
+bench_overhead: $(STAMP)
 	$(BIN)/python benchmarks/overhead/bench.py $(ARGS)
+
+bench_kv: $(STAMP)
+	$(BIN)/python benchmarks/kv/bench.py $(ARGS)
 
 durability: $(STAMP) ## kill a hundred processes that write to SQLite; nothing acknowledged may be lost
 	$(BIN)/python -m pytest -m durability $(ARGS)
