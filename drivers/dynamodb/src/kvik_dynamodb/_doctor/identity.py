@@ -9,7 +9,8 @@ from botocore.exceptions import BotoCoreError, ProfileNotFound
 from botocore.session import Session
 
 from .._errors import Target, translate
-from .budget import TIMES, Budget
+from . import budget
+from .budget import Budget
 from .findings import Finding
 from .question import Question
 
@@ -46,7 +47,7 @@ class Identity:
         return self.finding.status != "failed"
 
 
-def identify(question: Question, budget: Budget) -> Identity:
+def identify(question: Question, time_left: Budget) -> Identity:
     """Find the credentials as the driver would, refreshed if they must be."""
     target = Target(question.table, question.region or "", question.endpoint, question.partition_key_name)
     try:
@@ -61,7 +62,7 @@ def identify(question: Question, budget: Budget) -> Identity:
     if question.region:
         session.set_config_variable("region", question.region)
     try:
-        return budget.run(TIMES.credentials, lambda: _look(session))
+        return time_left.run(budget.TIMES.credentials, lambda: _look(session))
     except TimeoutError:
         advice = "see that STS, SSO or the metadata service can be reached, or that credential_process ends"
         finding = _failed("looking for credentials took too long", advice)
