@@ -131,7 +131,7 @@ class KV(Generic[V]):
         physical, text = self._keys.physical(key, "set"), self._encoded(value, "set")
         expires_at = self._expiry(ttl, "set")
         if if_absent or if_version is not _UNSET:
-            return await self._set_if(key, text, None if if_version is _UNSET else if_version, expires_at)
+            return await self._set_if(physical, text, None if if_version is _UNSET else if_version, expires_at)
         await self._put(physical, text, expires_at)
         return None
 
@@ -145,7 +145,7 @@ class KV(Generic[V]):
             await self._driver.delete(physical)
             return
         _check_version(if_version)
-        await self._delete_if(key, if_version)
+        await self._delete_if(physical, if_version)
 
     @overload
     async def entry(self, key: str) -> Entry[V]: ...
@@ -153,7 +153,7 @@ class KV(Generic[V]):
     async def entry(self, key: str, default: D) -> Entry[V] | D: ...
     async def entry(self, key: str, default: Any = _UNSET) -> Any:
         """Return value, version and expiry of a key; a missing one is as with `get`. Needs `conditional`."""
-        entry = await self._find(key, "entry")
+        entry = await self._find(self._keys.physical(key, "entry"), "entry")
         return self._missing(key, default, "entry") if entry is None else entry
 
     # Read and write
@@ -175,15 +175,16 @@ class KV(Generic[V]):
         if attempts < 1:
             raise ValueError(f"attempts must be at least 1, not {attempts}")
         fixed = None if ttl is KEEP else self._expiry(ttl, "update")
+        physical = self._keys.physical(key, "update")
 
         async def attempt() -> Entry[V]:
-            entry = await self._find(key, "update")
+            entry = await self._find(physical, "update")
             value: Any = fn(None if entry is None else entry.value)
             if inspect.isawaitable(value):
                 value = await value
             expires_at = entry.expires_at if ttl is KEEP and entry is not None else fixed
             text = self._encoded(value, "update")
-            version = await self._set_if(key, text, None if entry is None else entry.version, expires_at)
+            version = await self._set_if(physical, text, None if entry is None else entry.version, expires_at)
             return Entry(key, value, version, expires_at)
 
         return await retry_conflicts(attempt, attempts)
@@ -191,18 +192,19 @@ class KV(Generic[V]):
     async def touch(self, key: str, ttl: TTL | None) -> None:
         """Give a key another time to live, None: for ever; KeyNotFound if it is missing. Needs `conditional`."""
         expires_at = self._expiry(ttl, "touch")
+        physical = self._keys.physical(key, "touch")
 
         async def attempt() -> None:
-            entry = await self._find_text(key, "touch")
+            entry = await self._find_text(physical, "touch")
             if entry is None:
                 raise KeyNotFound(key, store=self.name, operation="touch")
-            await self._set_if(key, entry.value, entry.version, expires_at)
+            await self._set_if(physical, entry.value, entry.version, expires_at)
 
         await retry_conflicts(attempt, ATTEMPTS)
 
     async def ttl(self, key: str) -> timedelta | None:
         """Return how long a key has to live, None if for ever; KeyNotFound if missing. Needs `conditional`."""
-        entry = await self._find_text(key, "ttl")
+        entry = await self._find_text(self._keys.physical(key, "ttl"), "ttl")
         if entry is None:
             raise KeyNotFound(key, store=self.name, operation="ttl")
         if entry.expires_at is None:
@@ -218,12 +220,13 @@ class KV(Generic[V]):
 
         Needs `conditional`.
         """
+        physical = self._keys.physical(key, "pop")
 
         async def attempt() -> Any:
-            entry = await self._find(key, "pop")
+            entry = await self._find(physical, "pop")
             if entry is None:
                 return self._missing(key, default, "pop")
-            await self._delete_if(key, entry.version)
+            await self._delete_if(physical, entry.version)
             return entry.value
 
         return await retry_conflicts(attempt, ATTEMPTS)
@@ -267,20 +270,23 @@ class KV(Generic[V]):
         read; where all failed alike, that error. Without `batch` the keys are read one by one, 16 at a time.
         """
         physical = self._keys.physical_all(keys, "get_many")
-        failure = PartialFailure(
-            "some values are corrupt", store=self.name, operation="get_many", outcome="not_applied"
-        )
+        failure: PartialFailure | None = None
         try:
             texts = await fallbacks.get_many(self._driver, list(physical))
         except PartialFailure as error:
             failure, texts = error, dict(error.results or {})
         values: dict[str, V] = {}
+        corrupt: dict[str, KVError] = {}
         for place, text in texts.items():
             try:
                 values[self._keys.logical(place)] = self._decoded(text, "get_many")
             except Corrupt as error:
-                failure.errors[place] = error
-        if failure.errors:
+                corrupt[place] = error
+        if corrupt and failure is None:
+            problem = "some values are corrupt"
+            failure = PartialFailure(problem, store=self.name, operation="get_many", outcome="not_applied")
+        if failure is not None:
+            failure.errors |= corrupt
             raise told_by_keys(failure, self._keys, asked=len(physical), results=values)
         return values
 
@@ -435,39 +441,38 @@ class KV(Generic[V]):
         self._driver.need("expiry", operation)
         return self._driver.clock() + seconds
 
-    async def _find_text(self, key: str, operation: str) -> Entry[str] | None:
-        physical = self._keys.physical(key, operation)
+    async def _find_text(self, physical: str, operation: str) -> Entry[str] | None:
         self._driver.need("conditional", operation)
         found = await self._driver.get_versioned(physical)
-        return None if found is None else Entry(key, *found)
+        return None if found is None else Entry(self._keys.logical(physical), *found)
 
-    async def _find(self, key: str, operation: str) -> Entry[V] | None:
-        entry = await self._find_text(key, operation)
+    async def _find(self, physical: str, operation: str) -> Entry[V] | None:
+        entry = await self._find_text(physical, operation)
         if entry is None:
             return None
-        return Entry(key, self._decoded(entry.value, operation), entry.version, entry.expires_at)
+        return Entry(entry.key, self._decoded(entry.value, operation), entry.version, entry.expires_at)
 
-    async def _set_if(self, key: str, text: str, version: str | None, expires_at: float | None) -> str:
+    async def _set_if(self, physical: str, text: str, version: str | None, expires_at: float | None) -> str:
         try:
-            return await self._driver.set_if(self._keys.physical(key, "set"), text, version, expires_at)
+            return await self._driver.set_if(physical, text, version, expires_at)
         except Conflict as conflict:
-            conflict.current = self._current(key, conflict)
+            conflict.current = self._current(physical, conflict)
             raise
 
-    async def _delete_if(self, key: str, version: str) -> None:
+    async def _delete_if(self, physical: str, version: str) -> None:
         try:
-            await self._driver.delete_if(self._keys.physical(key, "delete"), version)
+            await self._driver.delete_if(physical, version)
         except Conflict as conflict:
-            conflict.current = self._current(key, conflict)
+            conflict.current = self._current(physical, conflict)
             raise
 
-    def _current(self, key: str, conflict: Conflict) -> Entry[V] | None:
+    def _current(self, physical: str, conflict: Conflict) -> Entry[V] | None:
         """Make the entry of what the driver says is there; None if it says nothing, or nothing to be read."""
         if not is_versioned(conflict.current):
             return None
         text, version, expires_at = conflict.current
         try:
-            return Entry(key, self._values.decode(text), version, expires_at)
+            return Entry(self._keys.logical(physical), self._values.decode(text), version, expires_at)
         except Corrupt:
             return None
 

@@ -23,15 +23,15 @@ async def retry_conflicts(attempt: Callable[[], Awaitable[T]], attempts: int) ->
     Pauses are random, up to 2 ms and doubling to 0.1 s, and never longer than the deadline leaves.
     """
     pause = _FIRST_PAUSE
-    for left in range(attempts - 1, -1, -1):
+    while True:
+        attempts -= 1
         try:
             return await attempt()
         except Conflict as conflict:
-            if conflict.outcome != "not_applied" or not left:
+            if conflict.outcome != "not_applied" or attempts <= 0:
                 raise
         await asyncio.sleep(_within_deadline(random.uniform(0, pause)))  # noqa: S311 - jitter is no secret
         pause = min(2 * pause, _LONGEST_PAUSE)
-    raise AssertionError("the last attempt returns or raises")  # pragma: no cover - tells the type checker
 
 
 def _within_deadline(pause: float) -> float:

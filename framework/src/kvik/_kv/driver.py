@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from .._observers import Observers, Operation
 from .._threads import WorkerThreads, asynchronous
@@ -45,7 +45,6 @@ class Driver:
         self._time_limits = TimeLimits()
         self._threads = WorkerThreads(DRIVER_THREADS, f"kvik-store-{name}")
         self._methods = self._find_methods()
-        self._get, self._set, self._delete = (self._methods[verb] for verb in ("get", "set", "delete"))
         self._health_check = LimitedCheck(store.health_check, cause=self._code)
         limits = getattr(store, "limits", None)
         self.max_key_bytes: int | None = getattr(limits, "max_key_bytes", None)
@@ -78,66 +77,66 @@ class Driver:
 
     async def get(self, key: str) -> str | None:
         """Give the value, None if there is no such key."""
-        value = await self._call("get", self._get, key)
+        value = await self._call("get", key)
         if value is not None and not isinstance(value, str):
             raise self._broken("get", value, "str")
         return value
 
     async def set(self, key: str, value: str) -> None:
         """Create or replace, without an expiry."""
-        await self._call("set", self._set, key, value)
+        await self._call("set", key, value)
 
     async def delete(self, key: str) -> None:
         """Delete; a missing key is no error."""
-        await self._call("delete", self._delete, key)
+        await self._call("delete", key)
 
     async def set_expiring(self, key: str, value: str, expires_at: float) -> None:
         """Create or replace, with an expiry in seconds since the epoch."""
-        await self._call_optional("set_expiring", key, value, expires_at)
+        await self._call("set_expiring", key, value, expires_at)
 
     async def get_versioned(self, key: str) -> Versioned | None:
         """Give value, version and expiry, None if there is no such key."""
-        found = await self._call_optional("get_versioned", key)
+        found: object = await self._call("get_versioned", key)
         if found is not None and not is_versioned(found):
             raise self._broken("get_versioned", found, "a tuple of value, version and expiry")
-        return found if found is None else (found[0], found[1], found[2])
+        return found
 
     async def set_if(self, key: str, value: str, version: str | None, expires_at: float | None = None) -> str:
         """Write if the key has this version, None: if it is absent, and give the new one; else Conflict."""
-        made = await self._call_optional("set_if", key, value, version, expires_at)
+        made = await self._call("set_if", key, value, version, expires_at)
         if not isinstance(made, str):
             raise self._broken("set_if", made, "a version, which is str", outcome="applied")
         return made
 
     async def delete_if(self, key: str, version: str) -> None:
         """Delete if the key has this version; else Conflict."""
-        await self._call_optional("delete_if", key, version)
+        await self._call("delete_if", key, version)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, str]:
         """Give the values of those keys that are there."""
-        found = await self._call_optional("get_many", keys)
+        found = await self._call("get_many", keys)
         if not isinstance(found, Mapping) or not all(isinstance(value, str) for value in found.values()):
             raise self._broken("get_many", found, "a mapping of found keys to str")
         return dict(found)
 
     async def set_many(self, items: Mapping[str, str], expires_at: float | None = None) -> None:
         """Create or replace several keys."""
-        await self._call_optional("set_many", items, expires_at)
+        await self._call("set_many", items, expires_at)
 
     async def delete_many(self, keys: Sequence[str]) -> None:
         """Delete several keys."""
-        await self._call_optional("delete_many", keys)
+        await self._call("delete_many", keys)
 
     async def increment(self, key: str, delta: int) -> int:
         """Add to a number atomically, and give the sum."""
-        total = await self._call_optional("increment", key, delta)
+        total = await self._call("increment", key, delta)
         if isinstance(total, bool) or not isinstance(total, int):
             raise self._broken("increment", total, "int", outcome="applied")
         return total
 
     async def scan(self, prefix: str, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
         """Give a page of the keys that begin with the prefix, and where the next begins, None after the last."""
-        page = await self._call_optional("scan", prefix, cursor, limit)
+        page = await self._call("scan", prefix, cursor, limit)
         if not (isinstance(page, tuple) and len(page) == 2 and isinstance(page[1], str | None)):  # noqa: PLR2004 - keys and cursor
             raise self._broken("scan", page, "a tuple of keys and a cursor")
         return list(page[0]), page[1]
@@ -175,17 +174,16 @@ class Driver:
     async def _lifecycle(self, operation: str) -> bool:
         if operation not in self._methods:
             return False
-        await self._call(operation, self._methods[operation])
+        await self._call(operation)
         return True
 
-    async def _call_optional(self, operation: str, *args: Any) -> Any:
-        method = self._methods.get(operation)
-        if method is None:
-            capability = next(name for name, methods in OPTIONAL.items() if operation in methods)
-            self.need(capability, operation)
-        return await self._call(operation, method, *args)
+    def _method(self, operation: str) -> Callable[..., Any]:
+        if operation not in self._methods:
+            self.need(next(name for name, methods in OPTIONAL.items() if operation in methods), operation)
+        return self._methods[operation]
 
-    async def _call(self, operation: str, method: Any, *args: Any) -> Any:
+    async def _call(self, operation: str, *args: Any) -> Any:
+        method = self._method(operation)
         observed = Operation(self, operation)
         begun = self._observers.operation_began(observed)
         started = time.perf_counter()
@@ -237,7 +235,7 @@ def _seconds_to_call() -> float:
     return left + DEADLINE_GRACE
 
 
-def is_versioned(found: object) -> bool:
+def is_versioned(found: object) -> TypeGuard[Versioned]:
     """Tell whether it is what `get_versioned` gives of a key that is there."""
     if not isinstance(found, tuple) or len(found) != 3:  # noqa: PLR2004 - value, version, expiry
         return False

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ..kv_errors import InvalidKey
-from .texts import is_longer, text_problem
+from .texts import is_longer, text_problem, told
 
 T = TypeVar("T")
 
@@ -75,6 +75,4 @@ class Keys:
         return replace(self, prefix=f"{path}{name.translate(_ESCAPES)}:")
 
     def _invalid(self, problem: str, operation: str) -> InvalidKey:
-        error = InvalidKey(problem, store=self.store, operation=operation)
-        error.public_message = problem  # the client may read it: it tells only of what was sent
-        return error
+        return told(InvalidKey(problem, store=self.store, operation=operation))

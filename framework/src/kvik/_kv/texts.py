@@ -1,6 +1,10 @@
 """What a key or a value can be: text that UTF-8 can hold, in so many bytes."""
 
-from typing import Final
+from typing import Final, TypeVar
+
+from ..kv_errors import KVError
+
+E = TypeVar("E", bound=KVError)
 
 _MOST_BYTES_PER_CHARACTER: Final = 4  # of UTF-8
 
@@ -23,3 +27,9 @@ def is_longer(text: str, limit: int | None) -> bool:
     if limit is None or len(text) * _MOST_BYTES_PER_CHARACTER <= limit:
         return False
     return (len(text) if text.isascii() else len(text.encode())) > limit
+
+
+def told(error: E) -> E:
+    """Let the client read the error's text too: we wrote it, and it tells only of what was sent."""
+    error.public_message = str(error)
+    return error

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from .._binding.kinds import kind_of
 from .._json import to_json
 from ..kv_errors import Corrupt, InvalidValue, ValueTooLarge
-from .texts import is_longer, text_problem
+from .texts import is_longer, text_problem, told
 
 
 class Values(Protocol):
@@ -28,9 +28,7 @@ class TextValues:
         """Give it back, if it is text."""
         problem = text_problem("value", value)
         if problem is not None:
-            error = InvalidValue(problem)
-            error.public_message = problem  # the client may read it: it tells only of what was sent
-            raise error
+            raise told(InvalidValue(problem))
         return _within(value, limit)
 
     @staticmethod
@@ -76,6 +74,5 @@ def _within(text: str, limit: int | None) -> str:
     if not is_longer(text, limit):
         return text
     size = len(text.encode())
-    error = ValueTooLarge(f"value is {size} bytes of UTF-8; at most {limit} are possible", size=size, limit=limit)
-    error.public_message = str(error)
-    raise error
+    problem = f"value is {size} bytes of UTF-8; at most {limit} are possible"
+    raise told(ValueTooLarge(problem, size=size, limit=limit))
