@@ -187,6 +187,18 @@ _READ_TIMEOUT = _Row(
     outcome="unknown",
     retryable=True,
 )
+_OUT_OF_TIME = _Row(
+    "deadline_exceeded",
+    "timeout",
+    "the time for an operation on {where} was over: raise total_timeout or the caller's deadline",
+    retryable=True,
+)
+_OUTRUN = _Row(
+    "throttled",
+    "contention",
+    "others wrote the same item of {where} all the time: spread the load over more keys",
+    retryable=True,
+)
 _REFUSED = _Row(
     "misconfigured",
     "request refused",
@@ -278,24 +290,12 @@ def timed_out(target: Target, seconds: float, *, started: bool) -> DynamoDBError
 
 def out_of_time(target: Target) -> DynamoDBError:
     """Make the error for a request that is not sent, since the operation's time is over."""
-    return DynamoDBError(
-        f"the time for an operation on {target} was over: raise total_timeout or the caller's deadline",
-        code="deadline_exceeded",
-        cause="timeout",
-        retryable=True,
-        reason="total_timeout",
-    )
+    return _OUT_OF_TIME.error(target, "total_timeout")
 
 
 def contention(target: Target) -> DynamoDBError:
     """Make the error for a write that others were faster than, until its time was over."""
-    return DynamoDBError(
-        f"others wrote the same item of {target} all the time: spread the load over more keys",
-        code="throttled",
-        cause="contention",
-        retryable=True,
-        reason="contention",
-    )
+    return _OUTRUN.error(target, "contention")
 
 
 def unprocessed(target: Target) -> DynamoDBError:

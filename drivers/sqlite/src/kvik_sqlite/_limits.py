@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from ._errors import SQLiteError
 
@@ -29,13 +29,7 @@ LIMITS = Limits(
 
 def encode_key(key: object) -> bytes:
     """Return the key's UTF-8; raise `invalid_key` for one that is not a str of 1 to max_key_bytes bytes."""
-    if not isinstance(key, str):
-        raise SQLiteError(f"a key is a str, not {type(key).__name__}", code="invalid_key")
-    try:
-        encoded = key.encode()
-    except UnicodeEncodeError:
-        # No cause: its text and its object hold the key.
-        raise SQLiteError("a key must be valid Unicode: this has a lone surrogate", code="invalid_key") from None
+    encoded = encode_text(key, "key", "invalid_key")
     if not 0 < len(encoded) <= LIMITS.max_key_bytes:
         raise SQLiteError(
             f"a key is 1 to {LIMITS.max_key_bytes} bytes of UTF-8, not {len(encoded)}", code="invalid_key"
@@ -48,18 +42,32 @@ async def encode_value(value: object) -> Value:
 
     A large one that is not ASCII has to be encoded, in pieces: whole it would stop the event loop for long.
     """
-    if not isinstance(value, str):
-        raise SQLiteError(f"a value is a str, not {type(value).__name__}", code="invalid_value")
-    if value.isascii():  # known without looking at each character
-        _check_size(len(value))
-        return value
+    text = _check_text(value, "value", "invalid_value")
+    if text.isascii():  # known without looking at each character
+        _check_size(len(text))
+        return text
     encoded = bytearray()
-    for start in range(0, len(value), _PIECE):
+    for start in range(0, len(text), _PIECE):
         if start:
             await asyncio.sleep(0)
-        encoded += _encode(value[start : start + _PIECE])
+        encoded += encode_text(text[start : start + _PIECE], "value", "invalid_value")
     _check_size(len(encoded))
-    return encoded if len(value) > _PIECE else value
+    return encoded if len(text) > _PIECE else text
+
+
+def encode_text(text: object, noun: str, code: Literal["invalid_key", "invalid_value"]) -> bytes:
+    """Return the UTF-8; raise an error with this code, which names the noun, for what has none."""
+    try:
+        return _check_text(text, noun, code).encode()
+    except UnicodeEncodeError:
+        # No cause: its text and its object hold what was given.
+        raise SQLiteError(f"a {noun} must be valid Unicode: this has a lone surrogate", code=code) from None
+
+
+def _check_text(text: object, noun: str, code: Literal["invalid_key", "invalid_value"]) -> str:
+    if not isinstance(text, str):
+        raise SQLiteError(f"a {noun} is a str, not {type(text).__name__}", code=code)
+    return text
 
 
 def _check_size(size: int) -> None:
@@ -70,12 +78,3 @@ def _check_size(size: int) -> None:
             size=size,
             limit=LIMITS.max_value_bytes,
         )
-
-
-def _encode(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise SQLiteError(
-            "a value must be valid Unicode: this has a lone surrogate", code="invalid_value"
-        ) from None

@@ -7,6 +7,7 @@ import base64
 import sqlite3
 
 from ._errors import SQLiteError
+from ._limits import encode_text
 from ._reads import Clock, is_live
 
 _PAGE = "SELECT key, expires_at FROM kv WHERE key >= ? AND key < ? AND key > ? ORDER BY key LIMIT ?"
@@ -29,14 +30,7 @@ def page(connection: sqlite3.Connection, *, prefix: bytes, after: bytes, limit: 
 
 def encode_prefix(prefix: object) -> bytes:
     """Return the prefix's UTF-8; raise `invalid_key` for one that no key could begin with."""
-    if not isinstance(prefix, str):
-        raise SQLiteError(f"a prefix is a str, not {type(prefix).__name__}", code="invalid_key")
-    try:
-        return prefix.encode()
-    except UnicodeEncodeError:
-        raise SQLiteError(
-            "a prefix must be valid Unicode: this has a lone surrogate", code="invalid_key"
-        ) from None
+    return encode_text(prefix, "prefix", "invalid_key")
 
 
 def encode_cursor(key: bytes) -> str:

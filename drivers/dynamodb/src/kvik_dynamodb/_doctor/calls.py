@@ -12,6 +12,8 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from .._errors import DynamoDBError, Target, translate
+from .._item import Layout
+from .._requests import Requests
 from . import budget
 from .budget import Budget
 from .network import milliseconds
@@ -91,13 +93,8 @@ class Caller:
 
     def sample(self, question: Question) -> list[Answer]:
         """Read the health key a few times, as the driver's health does; at least once."""
-        payload = {
-            "TableName": question.table,
-            "Key": {question.partition_key_name: {"S": question.health_key}},
-            "ConsistentRead": False,
-            "ProjectionExpression": "#k",
-            "ExpressionAttributeNames": {"#k": question.partition_key_name},
-        }
+        layout = Layout(question.table, question.partition_key_name, question.ttl_attribute)
+        payload = Requests(layout).probe(question.health_key)
         answers = [self.call("GetItem", payload)]
         end = time.monotonic() + budget.TIMES.sampling
         while len(answers) < _SAMPLES and _unanswered(answers) < _MOST_UNANSWERED and time.monotonic() < end:
