@@ -20,10 +20,11 @@ os.environ.update(
 
 
 _MOTO = """
-import threading
+import logging, threading
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for each request
 one_at_a_time = threading.Lock()  # moto checks a condition and writes in two steps
 application = DomainDispatcherApplication(create_backend_app)
 
@@ -51,8 +52,11 @@ def dynamodb_endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     # A process of its own, so that the server's work is not done on the interpreter that is being tested.
     command = [sys.executable, "-c", _MOTO]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:  # noqa: S603 - ours
-        yield (server.stdout or sys.stdin).readline().strip()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - ours
+        url = server.stdout.readline().strip() if server.stdout else ""
+        if not url:  # an empty endpoint would mean AWS
+            pytest.fail("moto's server did not start; it says why above")
+        yield url
         server.kill()
 
 
