@@ -4,12 +4,12 @@ import contextlib
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import servers
 
 VERSION = "1.2.1"
 
@@ -17,11 +17,10 @@ VERSION = "1.2.1"
 @contextlib.contextmanager
 def running() -> Iterator[str]:
     """Start it on a free port, and give its URL; it is fetched by npm the first time."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = servers.free_port()
     with subprocess.Popen([_binary(), "--port", str(port)], stdout=subprocess.DEVNULL) as server:
         try:
-            _wait_for(port)
+            servers.wait_for(port)
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
@@ -38,11 +37,3 @@ def _binary() -> Path:
         install = ["npm", "install", "--silent", "--no-audit", "--no-fund", f"{package}@{VERSION}"]
         subprocess.run(install, cwd=cache, check=True)
     return binary
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(200):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    sys.exit("Dynoxide did not start")

@@ -10,14 +10,16 @@ import json
 import os
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import servers
 
 HERE = Path(__file__).parent
 SERVER_CORE, LOAD_CORE = "0", "1"
@@ -88,24 +90,15 @@ def _ratios(base: list[Round], own: list[Round]) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _running(contender: Contender) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = servers.free_port()
     command = ["taskset", "-c", SERVER_CORE, sys.executable, str(HERE / contender.program)]
     environment = {**os.environ, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(port), **contender.environment}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, cwd=HERE) as server:
         try:
-            _wait_for(port)
+            servers.wait_for(port)
             yield f"http://127.0.0.1:{port}/greeting"
         finally:
             server.terminate()
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(200):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    sys.exit(f"nothing listens on port {port}")
 
 
 def _load(url: str, seconds: int) -> Round:
