@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +53,25 @@ class _TestServer(uvicorn.Server):
         while self.server_state.connections or self.server_state.tasks:
             await asyncio.sleep(0.005)
         await self.lifespan.shutdown()
+
+
+class Basic:
+    """A driver with the four methods and nothing else."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    async def get(self, key: str) -> str | None:
+        return self.values.get(key)
+
+    async def set(self, key: str, value: str) -> None:
+        self.values[key] = value
+
+    async def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
+    async def health_check(self) -> Mapping[str, Any]:
+        return {"status": "UP", "details": {}}
 
 
 def until(condition: Callable[[], Any], what: str = "it did not happen in time") -> None:

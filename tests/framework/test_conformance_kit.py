@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,7 @@ import pytest
 from framework.broken_drivers import CASES, Case
 from kvik import MemoryStore
 from kvik.testing import KVStoreConformance
-
-
-class Small:
-    """A driver of the four methods, in coroutines."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-
-    async def get(self, key: str) -> str | None:
-        return self.values.get(key)
-
-    async def set(self, key: str, value: str) -> None:
-        self.values[key] = value
-
-    async def delete(self, key: str) -> None:
-        self.values.pop(key, None)
-
-    async def health_check(self) -> Mapping[str, Any]:
-        return {"status": "UP", "details": {}}
+from support import Basic
 
 
 class Plain:
@@ -83,7 +64,7 @@ class TestMemoryStore(KVStoreConformance):
 class TestFourMethods(KVStoreConformance):
     @pytest.fixture
     def store(self) -> Any:
-        return Small()
+        return Basic()
 
 
 class TestPlainMethods(KVStoreConformance):
@@ -97,6 +78,7 @@ import pytest
 from hypothesis import Phase
 from framework.broken_drivers import CASES
 from kvik.testing import KVStoreConformance
+from support import Basic
 from kvik.testing._conformance import cancellation, machine
 from kvik.testing._conformance.fixtures import StoreFixtures
 

@@ -2,10 +2,9 @@
 
 import asyncio
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pydantic
@@ -15,25 +14,7 @@ from hypothesis import strategies as st
 
 import kvik
 from kvik import KEEP, KV, MemoryStore
-
-
-class Basic:
-    """A driver with the four methods and nothing else."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-
-    async def get(self, key: str) -> str | None:
-        return self.values.get(key)
-
-    async def set(self, key: str, value: str) -> None:
-        self.values[key] = value
-
-    async def delete(self, key: str) -> None:
-        self.values.pop(key, None)
-
-    async def health_check(self) -> Mapping[str, Any]:
-        return {"status": "UP"}
+from support import Basic
 
 
 class Rival(MemoryStore):
@@ -56,6 +37,20 @@ class Rival(MemoryStore):
         if self.times > 0:
             self.times -= 1
             await (self.delete(key) if self.value is None else self.set(key, self.value))
+
+
+class Refusing(MemoryStore):
+    """A store whose conditional writes all end in the same conflict."""
+
+    def __init__(self, *, current: Any = None, outcome: Literal["not_applied", "unknown"] = "not_applied") -> None:
+        super().__init__()
+        self.current = current
+        self.outcome = outcome
+        self.calls = 0
+
+    async def set_if(self, key: str, value: str, version: str | None, expires_at: float | None = None) -> str:
+        self.calls += 1
+        raise kvik.Conflict("refused", current=self.current, outcome=self.outcome)
 
 
 @pytest.fixture
@@ -217,15 +212,7 @@ async def test_update_gives_up_after_its_attempts() -> None:
 
 async def test_update_does_not_repeat_what_may_have_been_done() -> None:
     """A Conflict of unknown outcome is raised at once."""
-
-    class Unsure(MemoryStore):
-        calls = 0
-
-        async def set_if(self, key: str, value: str, version: str | None, expires_at: float | None = None) -> str:
-            self.calls += 1
-            raise kvik.Conflict("perhaps ours", outcome="unknown")
-
-    store = Unsure()
+    store = Refusing(outcome="unknown")
     with pytest.raises(kvik.Conflict):
         await KV(store).update("k", lambda _: "v")
     assert store.calls == 1
@@ -357,22 +344,13 @@ async def test_get_or_set_takes_what_another_process_made() -> None:
     kv = KV(Rival(times=1))
     assert await kv.get_or_set("k", lambda: "mine") == "theirs"
 
-    class Gone(MemoryStore):
-        async def set_if(self, key: str, value: str, version: str | None, expires_at: float | None = None) -> str:
-            raise kvik.Conflict("it was there", current=None)
-
-    assert await KV(Gone()).get_or_set("k", lambda: "mine") == "mine"
+    assert await KV(Refusing()).get_or_set("k", lambda: "mine") == "mine"
 
 
 async def test_get_or_set_raises_a_write_that_may_have_been_done() -> None:
     """An unknown outcome is not taken for another process's success."""
-
-    class Unsure(MemoryStore):
-        async def set_if(self, key: str, value: str, version: str | None, expires_at: float | None = None) -> str:
-            raise kvik.Conflict("perhaps ours", outcome="unknown")
-
     with pytest.raises(kvik.Conflict):
-        await KV(Unsure()).get_or_set("k", lambda: "v")
+        await KV(Refusing(outcome="unknown")).get_or_set("k", lambda: "v")
 
 
 # Counters
@@ -493,13 +471,6 @@ async def test_a_driver_that_answers_with_another_type_is_corrupt(method: str, g
 
 async def test_a_conflict_that_says_nothing_readable_has_no_current() -> None:
     """What a driver says of the current entry counts only if it is one, also of the type that is wanted."""
-
-    class Refusing(MemoryStore):
-        current: Any = None
-
-        async def set_if(self, key: str, value: str, version: str | None, expires_at: float | None = None) -> str:
-            raise kvik.Conflict("no", current=self.current)
-
     store = Refusing()
     kv = KV(store)
     for current, expected in (((1, 2), None), (("v", "1", 5), kvik.Entry("k", "v", "1", 5)), (None, None)):
