@@ -204,3 +204,19 @@ async def test_a_cancelled_batch_leaves_nothing_running() -> None:
     with pytest.raises(asyncio.CancelledError):
         await batch
     assert (store.begun, store.ended, store.running) == (16, 16, 0)
+
+
+async def test_a_partial_failure_that_names_no_key_is_one_all_the_same() -> None:
+    """A driver that says only that a batch failed is believed; what it found is in the results."""
+
+    class Vague(MemoryStore):
+        async def get_many(self, keys: Any) -> dict[str, str]:
+            error = Exception("some keys failed")
+            vars(error).update(code="partial_failure", results=await super().get_many(["a"]))
+            raise error
+
+    kv = KV(Vague())
+    await kv.set("a", "1")
+    with pytest.raises(kvik.PartialFailure) as caught:
+        await kv.get_many(["a", "b"])
+    assert (caught.value.results, caught.value.errors) == ({"a": "1"}, {})
