@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from kvik_dynamodb import DynamoDB
+from kvik_dynamodb._options import TransportName
 
 from .faults import FaultProxy
 
@@ -21,6 +22,22 @@ PATIENT: dict[str, Any] = {"connect_timeout": 10.0, "read_timeout": 10.0, "total
 
 MOTO_ITEM_BYTES = 405_000
 """What moto takes, where AWS and DynamoDB Local take 409 600."""
+
+
+Maker: TypeAlias = Callable[..., DynamoDB]
+
+
+class EventLog:
+    """A logger that keeps the warnings: each event with its fields."""
+
+    def __init__(self) -> None:
+        self.warnings: list[tuple[str, dict[str, Any]]] = []
+
+    def warning(self, event: str, /, **fields: Any) -> None:
+        self.warnings.append((event, fields))
+
+    def debug(self, event: str, /, **fields: Any) -> None:
+        """Leave it: what is usual is no subject here."""
 
 
 class Clock:
@@ -71,10 +88,25 @@ def table(table_name: str, raw: "DynamoDBClient") -> str:
     return table_name
 
 
+@pytest.fixture(scope="session", params=["wire", "boto3"])
+def transport(request: pytest.FixtureRequest) -> TransportName:
+    """Name the transport that the drivers of a test use."""
+    name: TransportName = request.param
+    return name
+
+
 @pytest.fixture
-async def db(table: str, dynamodb_endpoint: str, session: boto3.Session) -> AsyncIterator[DynamoDB]:
+def new_driver(transport: TransportName) -> Maker:
+    """Give a maker of drivers, not connected, with the driver's own defaults."""
+    return partial(DynamoDB, transport=transport)
+
+
+@pytest.fixture
+async def db(
+    new_driver: Maker, table: str, dynamodb_endpoint: str, session: boto3.Session
+) -> AsyncIterator[DynamoDB]:
     """Give a connected driver on an empty table."""
-    async with DynamoDB(table, "eu-west-1", dynamodb_endpoint, session=session, **PATIENT) as driver:
+    async with new_driver(table, "eu-west-1", dynamodb_endpoint, session=session, **PATIENT) as driver:
         yield driver
 
 
@@ -93,9 +125,9 @@ async def proxy(dynamodb_endpoint: str) -> AsyncIterator[FaultProxy]:
 
 
 @pytest.fixture
-def behind_proxy(table: str, proxy: FaultProxy, session: boto3.Session) -> Callable[..., DynamoDB]:
+def behind_proxy(new_driver: Maker, table: str, proxy: FaultProxy, session: boto3.Session) -> Maker:
     """Give a maker of drivers, not connected, that reach their empty table through the proxy."""
-    return partial(DynamoDB, table, "eu-west-1", proxy.url, session=session, **PATIENT)
+    return partial(new_driver, table, "eu-west-1", proxy.url, session=session, **PATIENT)
 
 
 @pytest.fixture(autouse=True)

@@ -216,7 +216,7 @@ class FaultProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Treat one request; say whether the connection can go on."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[1:-2]
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head)}
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head)}
         body = await reader.readexactly(int(headers["content-length"]))
         self.operations.append(headers["x-amz-target"].partition(".")[2])
         self.requests.append(json.loads(body))

@@ -1,19 +1,18 @@
 """Many keys at once: in few requests, and with an honest account of what failed."""
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kvik_dynamodb import DynamoDB, DynamoDBError
 
+from .conftest import EventLog, Maker
 from .faults import Exchange, Fault, FaultProxy, answer, forward, lose_reply, process_only, stall
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
-Maker = Callable[..., DynamoDB]
 THROTTLE = answer("ProvisionedThroughputExceededException")
 DENY = answer("AccessDeniedException")
 
@@ -116,20 +115,14 @@ async def test_what_was_not_processed_is_sent_again(behind_proxy: Maker, proxy: 
 @pytest.mark.usefixtures("quick_throttling")
 async def test_no_progress_is_waited_out(behind_proxy: Maker, proxy: FaultProxy) -> None:
     """A server that does nothing for a while is retried with pauses, like one that throttles."""
-    events: list[dict[str, Any]] = []
-
-    class Logger:
-        def warning(self, _event: str, /, **fields: Any) -> None:
-            events.append(fields)
-
-    db = behind_proxy()
-    db.use_logger(Logger())
+    log, db = EventLog(), behind_proxy()
+    db.use_logger(log)
     async with db:
         proxy.script.extend([process_only(0), process_only(1), process_only(0), process_only(0)])
         await db.set_many({"a": "1", "b": "2"})
         proxy.script.extend([process_only(0)] * 3)
         assert await db.get_many(["a", "b"]) == {"a": "1", "b": "2"}
-    assert [(event["operation"], event["code"], event["reason"]) for event in events] == [
+    assert [(event["operation"], event["code"], event["reason"]) for _, event in log.warnings] == [
         *[("BatchWriteItem", "throttled", "unprocessed")] * 3,
         *[("BatchGetItem", "throttled", "unprocessed")] * 3,
     ]

@@ -1,7 +1,6 @@
 """Versions, and writes that happen only if one still holds."""
 
 import asyncio
-from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +8,11 @@ import pytest
 
 from kvik_dynamodb import DynamoDB, DynamoDBError
 
-from .conftest import Clock
+from .conftest import Clock, Maker
 from .faults import JSON, FaultProxy, answer, drop, lose_reply, lose_reply_and, rewrite
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
-
-Maker = Callable[..., DynamoDB]
 
 
 async def conflict_of(call: Any) -> DynamoDBError:

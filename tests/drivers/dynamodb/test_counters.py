@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,13 +10,12 @@ import pytest
 from kvik_dynamodb import DynamoDB, DynamoDBError
 from kvik_dynamodb._counters import TooLongError, Turns
 
-from .conftest import Clock
+from .conftest import Clock, Maker
 from .faults import Exchange, Fault, FaultProxy, drop, forward, lose_reply, lose_reply_and, rewrite, stall
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
-Maker = Callable[..., DynamoDB]
 MOST = 2**63 - 1
 
 
@@ -214,9 +212,9 @@ async def task(db, times):
     for _ in range(times):
         await db.increment("k", 1)
 
-async def main(table, endpoint, times):
+async def main(table, endpoint, transport, times):
     patient = {"connect_timeout": 10, "read_timeout": 10, "total_timeout": 60}
-    async with DynamoDB(table, "eu-west-1", endpoint, **patient) as db:
+    async with DynamoDB(table, "eu-west-1", endpoint, transport=transport, **patient) as db:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         await asyncio.gather(*[task(db, int(times)) for _ in range(4)])
@@ -225,10 +223,12 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def test_processes_lose_no_count(db: DynamoDB, table: str, dynamodb_endpoint: str, *, is_moto: bool) -> None:
+async def test_processes_lose_no_count(
+    db: DynamoDB, table: str, dynamodb_endpoint: str, transport: str, *, is_moto: bool
+) -> None:
     """Eight tasks in two processes count to 1000 together; on moto, which is slower, to 40."""
     times = 5 if is_moto else 125
-    program = [sys.executable, "-W", "error", "-c", COUNT, table, dynamodb_endpoint, str(times)]
+    program = [sys.executable, "-W", "error", "-c", COUNT, table, dynamodb_endpoint, transport, str(times)]
     processes = [await asyncio.create_subprocess_exec(*program, stdin=PIPE, stdout=PIPE) for _ in range(2)]
     for process in processes:
         assert process.stdout is not None

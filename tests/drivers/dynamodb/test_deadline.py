@@ -1,12 +1,12 @@
 """The caller's time: asked for once, and never exceeded."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from kvik_dynamodb import DynamoDB
 
+from .conftest import Maker
 from .faults import FaultProxy
 from .test_lifecycle import every_verb, fails
 
@@ -20,7 +20,7 @@ async def test_every_verb_asks_once(db: DynamoDB) -> None:
         assert len(asked) == number
 
 
-async def test_without_time_nothing_is_sent(behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy) -> None:
+async def test_without_time_nothing_is_sent(behind_proxy: Maker, proxy: FaultProxy) -> None:
     """A deadline that has passed is an error that proves that nothing was done."""
     async with behind_proxy() as db:
         proxy.requests.clear()
@@ -40,9 +40,7 @@ async def test_the_shorter_time_counts(db: DynamoDB, left: float | None, total: 
     assert total - 5 < operations.begin().seconds_left() <= total
 
 
-async def test_time_that_runs_out_between_requests(
-    behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy
-) -> None:
+async def test_time_that_runs_out_between_requests(behind_proxy: Maker, proxy: FaultProxy) -> None:
     """An operation of several requests does not begin another when its time is over."""
     async with behind_proxy() as db:
         proxy.requests.clear()

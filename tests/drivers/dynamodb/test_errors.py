@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from kvik_dynamodb import DynamoDBError
-from kvik_dynamodb._errors import Target, translate
+from kvik_dynamodb._errors import Target
+from kvik_dynamodb._failures import translate
 
 TARGET = Target("my-table", "eu-west-1", "http://localhost:8001", "pk")
 

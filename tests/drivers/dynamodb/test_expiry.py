@@ -7,7 +7,7 @@ import pytest
 from kvik_dynamodb import DynamoDB, DynamoDBError
 from kvik_dynamodb._expiry import milliseconds_down, milliseconds_up
 
-from .conftest import PATIENT, Clock
+from .conftest import PATIENT, Clock, Maker
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -132,10 +132,10 @@ async def test_a_distant_expiry_is_stored(db: DynamoDB) -> None:
 
 @pytest.mark.parametrize("name", ["ttl", "Verfall!"])
 async def test_any_ttl_attribute(
-    table_name: str, raw: "DynamoDBClient", dynamodb_endpoint: str, name: str
+    new_driver: Maker, table_name: str, raw: "DynamoDBClient", dynamodb_endpoint: str, name: str
 ) -> None:
     """The attribute may have any name, a reserved word included; a new table sweeps by it."""
-    db = DynamoDB(table_name, "eu-west-1", dynamodb_endpoint, create_table=True, ttl_attribute=name, **PATIENT)
+    db = new_driver(table_name, "eu-west-1", dynamodb_endpoint, create_table=True, ttl_attribute=name, **PATIENT)
     async with db:
         await db.set_expiring("k", "v", 2e9)
         assert await db.get_versioned("k") == ("v", (await db.get_versioned("k") or ("", ""))[1], 2e9)

@@ -7,6 +7,7 @@ import pytest
 
 from kvik_dynamodb import DynamoDB
 
+from .conftest import Maker
 from .faults import FaultProxy, answer, drop, stall
 
 
@@ -17,7 +18,7 @@ async def test_up_names_table_and_region(db: DynamoDB, table: str) -> None:
     assert (await db.health_check())["status"] == "UP"
 
 
-async def test_health_is_one_cheap_read(behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy) -> None:
+async def test_health_is_one_cheap_read(behind_proxy: Maker, proxy: FaultProxy) -> None:
     """Health reads its own key, eventually consistent, with nothing but the key in the answer."""
     async with behind_proxy(health_key="tenant/health") as db:
         await db.health_check()
@@ -37,11 +38,10 @@ async def test_health_is_one_cheap_read(behind_proxy: Callable[..., DynamoDB], p
         (answer("AccessDeniedException"), "access denied"),
         (answer("ExpiredTokenException"), "access denied"),
         (answer("InternalServerError", 500), "server error"),
-        (drop, "network"),
     ],
 )
 async def test_down_names_the_class_of_the_cause(
-    behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy, fault: Callable[..., object], cause: str
+    behind_proxy: Maker, proxy: FaultProxy, fault: Callable[..., object], cause: str
 ) -> None:
     """One failed attempt is DOWN with a word for its cause, and no text of the server."""
     async with behind_proxy() as db:
@@ -53,7 +53,14 @@ async def test_down_names_the_class_of_the_cause(
         assert len(proxy.operations) == seen + 1
 
 
-async def test_throttled_is_up(behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy) -> None:
+async def test_down_when_connections_break(behind_proxy: Maker, proxy: FaultProxy) -> None:
+    """A connection that breaks is the network's fault; only one that was kept from before is replaced once."""
+    async with behind_proxy() as db:
+        proxy.script.extend([drop, drop])
+        assert (await db.health_check())["details"]["error"] == "network"
+
+
+async def test_throttled_is_up(behind_proxy: Maker, proxy: FaultProxy) -> None:
     """A brown-out does not take the process out of rotation."""
     async with behind_proxy() as db:
         proxy.script.append(answer("ProvisionedThroughputExceededException"))
@@ -63,7 +70,7 @@ async def test_throttled_is_up(behind_proxy: Callable[..., DynamoDB], proxy: Fau
 
 
 async def test_stalled_server_is_down_in_time(
-    behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+    behind_proxy: Maker, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Health has a time of its own, after which it knows enough."""
     async with behind_proxy() as db:
@@ -74,7 +81,7 @@ async def test_stalled_server_is_down_in_time(
         proxy.release()
 
 
-async def test_busy_pool_does_not_starve_health(behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy) -> None:
+async def test_busy_pool_does_not_starve_health(behind_proxy: Maker, proxy: FaultProxy) -> None:
     """With every ordinary connection held by a stalled call, health still reads."""
     async with behind_proxy(max_connections=2) as db:
         proxy.script.extend([stall] * 2)

@@ -7,7 +7,7 @@ import pytest
 
 from kvik_dynamodb import DynamoDB, DynamoDBError
 
-from .conftest import MOTO_ITEM_BYTES
+from .conftest import MOTO_ITEM_BYTES, Maker
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -87,10 +87,10 @@ async def test_a_foreign_item_is_corrupt(
 
 @pytest.mark.parametrize("name", ["id", "name", "ttl", "key", "partition key", "ключ"])
 async def test_any_partition_key_name(
-    table_name: str, raw: "DynamoDBClient", dynamodb_endpoint: str, name: str
+    new_driver: Maker, table_name: str, raw: "DynamoDBClient", dynamodb_endpoint: str, name: str
 ) -> None:
     """The partition key's attribute may have any name, one of DynamoDB's reserved words included."""
-    async with DynamoDB(table_name, "eu-west-1", dynamodb_endpoint, name, create_table=True) as db:
+    async with new_driver(table_name, "eu-west-1", dynamodb_endpoint, name, create_table=True) as db:
         await db.set("k", "v")
         assert await db.get("k") == "v"
         assert (await db.health_check())["status"] == "UP"

@@ -14,6 +14,7 @@ from kvik_dynamodb import DynamoDB, DynamoDBError
 from kvik_dynamodb._item import Layout
 from kvik_dynamodb._table import ensure_table
 
+from .conftest import Maker
 from .faults import FaultProxy, answer, drip, stall
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ async def test_connect_twice_is_harmless(db: DynamoDB) -> None:
 
 
 async def test_create_table_creates_what_is_missing(
-    table_name: str, raw: "DynamoDBClient", dynamodb_endpoint: str
+    new_driver: Maker, table_name: str, raw: "DynamoDBClient", dynamodb_endpoint: str
 ) -> None:
     """With create_table, connect makes an on-demand table with the partition key alone."""
-    async with DynamoDB(table_name, "eu-west-1", dynamodb_endpoint, "id", create_table=True) as db:
+    async with new_driver(table_name, "eu-west-1", dynamodb_endpoint, "id", create_table=True) as db:
         await db.set("k", "v")
     made = raw.describe_table(TableName=table_name)["Table"]
     assert made["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
@@ -79,16 +80,16 @@ async def test_create_table_creates_what_is_missing(
     assert sweeper == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
 
 
-async def test_create_table_leaves_a_table_alone(behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy) -> None:
+async def test_create_table_leaves_a_table_alone(behind_proxy: Maker, proxy: FaultProxy) -> None:
     """With the table there, create_table needs no permission on the control plane."""
     async with behind_proxy(create_table=True):
         pass
     assert proxy.operations == ["GetItem"]
 
 
-async def test_two_drivers_create_one_table(table_name: str, dynamodb_endpoint: str) -> None:
+async def test_two_drivers_create_one_table(new_driver: Maker, table_name: str, dynamodb_endpoint: str) -> None:
     """Creating the same table at the same time succeeds for both."""
-    first, second = (DynamoDB(table_name, "eu-west-1", dynamodb_endpoint, create_table=True) for _ in range(2))
+    first, second = (new_driver(table_name, "eu-west-1", dynamodb_endpoint, create_table=True) for _ in range(2))
     await asyncio.gather(first.connect(), second.connect())
     await first.set("k", "v")
     assert await second.get("k") == "v"
@@ -96,9 +97,9 @@ async def test_two_drivers_create_one_table(table_name: str, dynamodb_endpoint: 
     await second.close()
 
 
-async def test_concurrent_connects_make_one_table(table_name: str, proxy: FaultProxy) -> None:
+async def test_concurrent_connects_make_one_table(new_driver: Maker, table_name: str, proxy: FaultProxy) -> None:
     """Connects of one driver wait for each other, so that the work is done once."""
-    db = DynamoDB(table_name, "eu-west-1", proxy.url, create_table=True)
+    db = new_driver(table_name, "eu-west-1", proxy.url, create_table=True)
     await asyncio.gather(db.connect(), db.connect(), db.connect())
     assert proxy.operations.count("CreateTable") == 1
     await db.close()
@@ -165,34 +166,36 @@ async def test_a_sweeper_that_somebody_else_turned_on_is_fine(found: dict[str, s
 
 
 @pytest.mark.parametrize("refused", ["DescribeTable", "CreateTable"])
-async def test_table_creation_without_permission_says_so(table_name: str, proxy: FaultProxy, refused: str) -> None:
+async def test_table_creation_without_permission_says_so(
+    new_driver: Maker, table_name: str, proxy: FaultProxy, refused: str
+) -> None:
     """A control plane that refuses is not taken for a missing table, nor for a race."""
     missing, denied = answer("ResourceNotFoundException"), answer("AccessDeniedException")
     proxy.script.extend([missing, denied] if refused == "DescribeTable" else [missing, missing, denied])
-    db = DynamoDB(table_name, "eu-west-1", proxy.url, create_table=True)
+    db = new_driver(table_name, "eu-west-1", proxy.url, create_table=True)
     error = await fails(db.connect())
     assert (error.code, proxy.operations[-1]) == ("access_denied", refused)
     await db.close()
 
 
-async def test_missing_table_says_what_to_do(table_name: str, dynamodb_endpoint: str) -> None:
+async def test_missing_table_says_what_to_do(new_driver: Maker, table_name: str, dynamodb_endpoint: str) -> None:
     """Connect names table, region and endpoint, and both ways out; the driver works once the table is there."""
-    db = DynamoDB(table_name, "eu-west-1", dynamodb_endpoint)
+    db = new_driver(table_name, "eu-west-1", dynamodb_endpoint)
     error = await fails(db.connect())
     assert (error.code, error.cause, error.retryable) == ("misconfigured", "no such table", False)
     assert str(error) == (
         f"there is no table '{table_name}' in eu-west-1 at {dynamodb_endpoint}:"
         " create it, or pass create_table=True for development"
     )
-    async with DynamoDB(table_name, "eu-west-1", dynamodb_endpoint, create_table=True):
+    async with new_driver(table_name, "eu-west-1", dynamodb_endpoint, create_table=True):
         await db.set("k", "v")
     await db.close()
 
 
-async def test_wrong_key_schema_is_told_apart(table_name: str, dynamodb_endpoint: str) -> None:
+async def test_wrong_key_schema_is_told_apart(new_driver: Maker, table_name: str, dynamodb_endpoint: str) -> None:
     """A table with another partition key is found at connect and by health."""
-    async with DynamoDB(table_name, "eu-west-1", dynamodb_endpoint, "other", create_table=True):
-        db = DynamoDB(table_name, "eu-west-1", dynamodb_endpoint)
+    async with new_driver(table_name, "eu-west-1", dynamodb_endpoint, "other", create_table=True):
+        db = new_driver(table_name, "eu-west-1", dynamodb_endpoint)
         error = await fails(db.connect())
         assert (error.code, error.cause) == ("misconfigured", "wrong key schema")
         assert "partition_key_name" in str(error)
@@ -201,11 +204,13 @@ async def test_wrong_key_schema_is_told_apart(table_name: str, dynamodb_endpoint
         await db.close()
 
 
-async def test_unreachable_server_is_told_and_recovered_from(table: str, dynamodb_endpoint: str) -> None:
+async def test_unreachable_server_is_told_and_recovered_from(
+    new_driver: Maker, table: str, dynamodb_endpoint: str
+) -> None:
     """Connect fails while nothing listens; calls work by themselves when the server is there."""
     async with FaultProxy(dynamodb_endpoint) as proxy:
         url = proxy.url
-    db = DynamoDB(table, "eu-west-1", url)
+    db = new_driver(table, "eu-west-1", url)
     error = await fails(db.connect())
     assert (error.code, error.cause, error.retryable) == ("unavailable", "network", True)
     assert url in str(error)
@@ -217,10 +222,10 @@ async def test_unreachable_server_is_told_and_recovered_from(table: str, dynamod
 
 
 async def test_missing_credentials_say_what_to_do(
-    table: str, dynamodb_endpoint: str, no_credentials: Callable[[], object]
+    new_driver: Maker, table: str, dynamodb_endpoint: str, no_credentials: Callable[[], object]
 ) -> None:
     """Without credentials connect fails at once; when some appear, the next health check finds them."""
-    db = DynamoDB(table, "eu-west-1", dynamodb_endpoint)
+    db = new_driver(table, "eu-west-1", dynamodb_endpoint)
     error = await fails(db.connect())
     assert (error.code, error.cause, error.outcome) == ("access_denied", "credentials", "not_applied")
     assert "AWS_ACCESS_KEY_ID" in str(error)
@@ -233,9 +238,9 @@ async def test_missing_credentials_say_what_to_do(
 
 
 @pytest.mark.usefixtures("no_credentials")
-async def test_missing_region_says_what_to_do(table: str, dynamodb_endpoint: str) -> None:
+async def test_missing_region_says_what_to_do(new_driver: Maker, table: str, dynamodb_endpoint: str) -> None:
     """With no region anywhere there is no client, and everything says so."""
-    db = DynamoDB(table, endpoint=dynamodb_endpoint)
+    db = new_driver(table, endpoint=dynamodb_endpoint)
     error = await fails(db.connect())
     assert (error.code, error.cause) == ("misconfigured", "configuration")
     assert "AWS_DEFAULT_REGION" in str(error)
@@ -246,29 +251,31 @@ async def test_missing_region_says_what_to_do(table: str, dynamodb_endpoint: str
 
 
 async def test_missing_profile_says_what_to_do(
-    table: str, dynamodb_endpoint: str, monkeypatch: pytest.MonkeyPatch
+    new_driver: Maker, table: str, dynamodb_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A profile that is not configured is a matter of credentials."""
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    db = DynamoDB(table, "eu-west-1", dynamodb_endpoint)
+    db = new_driver(table, "eu-west-1", dynamodb_endpoint)
     assert (await fails(db.connect())).reason == "ProfileNotFound"
     await db.close()
 
 
 async def test_region_comes_from_the_aws_configuration(
-    table: str, dynamodb_endpoint: str, monkeypatch: pytest.MonkeyPatch
+    new_driver: Maker, table: str, dynamodb_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a region the AWS configuration's is taken, and health shows it."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    async with DynamoDB(table, endpoint=dynamodb_endpoint) as db:
+    async with new_driver(table, endpoint=dynamodb_endpoint) as db:
         assert (await db.health_check())["details"]["region"] == "eu-west-1"
 
 
 @pytest.mark.usefixtures("no_credentials")
-async def test_session_brings_credentials_and_region(table: str, dynamodb_endpoint: str) -> None:
+async def test_session_brings_credentials_and_region(
+    new_driver: Maker, table: str, dynamodb_endpoint: str
+) -> None:
     """A session's own configuration is used instead of the environment's."""
     session = boto3.Session("test", "test", region_name="eu-west-1")
-    async with DynamoDB(table, endpoint=dynamodb_endpoint, session=session) as db:
+    async with new_driver(table, endpoint=dynamodb_endpoint, session=session) as db:
         assert (await db.health_check())["details"] == {"table": table, "region": "eu-west-1"}
 
 
@@ -298,9 +305,9 @@ async def test_connect_after_close_opens_again(db: DynamoDB) -> None:
     assert await db.get("k") == "v"
 
 
-async def test_closed_transport_refuses_calls() -> None:
+async def test_closed_transport_refuses_calls(new_driver: Maker) -> None:
     """The transport itself refuses what comes after its close, on both lanes."""
-    db = DynamoDB("my-table", "eu-west-1", "http://127.0.0.1:9")
+    db = new_driver("my-table", "eu-west-1", "http://127.0.0.1:9")
     await fails(db.connect())
     transport = db._connection._transport  # noqa: SLF001 - the seam is the subject
     assert transport is not None
@@ -317,15 +324,17 @@ async def test_closed_driver_leaves_no_thread(db: DynamoDB) -> None:
     assert threads_of_drivers() == []
 
 
-async def test_failed_connect_in_a_with_block_leaves_no_thread(table_name: str, dynamodb_endpoint: str) -> None:
+async def test_failed_connect_in_a_with_block_leaves_no_thread(
+    new_driver: Maker, table_name: str, dynamodb_endpoint: str
+) -> None:
     """A with block whose connect fails closes what was opened."""
     with pytest.raises(DynamoDBError, match="there is no table"):
-        async with DynamoDB(table_name, "eu-west-1", dynamodb_endpoint):
+        async with new_driver(table_name, "eu-west-1", dynamodb_endpoint):
             raise AssertionError("not reached")
     assert threads_of_drivers() == []
 
 
-async def test_close_during_connect_ends_it(behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy) -> None:
+async def test_close_during_connect_ends_it(behind_proxy: Maker, proxy: FaultProxy) -> None:
     """A close while connects are under way, or queued, wins over them, and nothing is left."""
     proxy.script.append(stall)
     db = behind_proxy()
@@ -340,7 +349,7 @@ async def test_close_during_connect_ends_it(behind_proxy: Callable[..., DynamoDB
     assert threads_of_drivers() == []
 
 
-async def test_close_lets_running_calls_finish(behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy) -> None:
+async def test_close_lets_running_calls_finish(behind_proxy: Maker, proxy: FaultProxy) -> None:
     """A call that is under way at close gets its answer; one that waits for a connection is refused."""
     db = behind_proxy(max_connections=1)
     await db.connect()
@@ -353,14 +362,11 @@ async def test_close_lets_running_calls_finish(behind_proxy: Callable[..., Dynam
     assert proxy.operations == ["GetItem", "PutItem"]
 
 
-async def test_close_does_not_wait_for_a_server_that_drips(
-    behind_proxy: Callable[..., DynamoDB], proxy: FaultProxy
-) -> None:
-    """A call that no socket timeout ends holds up neither its caller nor close."""
+async def test_close_does_not_wait_for_a_server_that_drips(behind_proxy: Maker, proxy: FaultProxy) -> None:
+    """A call whose answer trickles in without end holds up neither its caller nor close."""
     db = behind_proxy(connect_timeout=0.1, read_timeout=0.1, total_timeout=0.3)
-    proxy.script.append(drip)
-    error = await fails(db.connect())
-    assert (error.code, error.reason) == ("deadline_exceeded", "total_timeout")
+    proxy.script.extend([drip] * 4)
+    assert (await fails(db.connect())).code == "deadline_exceeded"
     await db.close()
     await proxy.close()
     assert threads_of_drivers() == []

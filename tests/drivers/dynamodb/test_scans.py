@@ -7,11 +7,9 @@ import pytest
 
 from kvik_dynamodb import DynamoDB, DynamoDBError
 
-from .conftest import PATIENT
+from .conftest import PATIENT, Maker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .faults import FaultProxy
 
 KEYS = {f"user:{number}" for number in range(25)} | {"other", "usor", "user", "ü", "\0", "🦊:1", "🦊:2"}
@@ -39,13 +37,15 @@ async def test_a_scan_gives_each_key_once(db: DynamoDB, limit: int) -> None:
         assert set(keys) == {key for key in KEYS if key.startswith(prefix)}
 
 
-async def test_a_cursor_survives_a_restart(db: DynamoDB, table: str, dynamodb_endpoint: str) -> None:
+async def test_a_cursor_survives_a_restart(
+    new_driver: Maker, db: DynamoDB, table: str, dynamodb_endpoint: str
+) -> None:
     """It is text, and another driver goes on from it."""
     await db.set_many(dict.fromkeys(KEYS, "v"))
     first, cursor = await db.scan("", None, 10)
     assert cursor is not None
     assert cursor.isascii()
-    async with DynamoDB(table, "eu-west-1", dynamodb_endpoint, **PATIENT) as other:
+    async with new_driver(table, "eu-west-1", dynamodb_endpoint, **PATIENT) as other:
         rest, end = await other.scan("", cursor, 1000)
     assert end is None
     assert sorted(first + rest) == sorted(KEYS)
@@ -68,9 +68,7 @@ async def test_a_prefix_that_is_no_text_is_refused(db: DynamoDB) -> None:
 
 
 @pytest.mark.parametrize("consistent", [True, False])
-async def test_a_scan_asks_for_keys_alone(
-    behind_proxy: "Callable[..., DynamoDB]", proxy: "FaultProxy", *, consistent: bool
-) -> None:
+async def test_a_scan_asks_for_keys_alone(behind_proxy: "Maker", proxy: "FaultProxy", *, consistent: bool) -> None:
     """As consistent as configured, and without the values, which would only be thrown away."""
     async with behind_proxy(consistent_reads=consistent) as db:
         await db.scan("p", None, 7)

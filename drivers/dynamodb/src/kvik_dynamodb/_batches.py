@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from ._errors import DynamoDBError, Outcome, Target, partial_failure, unprocessed
+from ._errors import DynamoDBError, Outcome, Target, partial_failure
 from ._expressions import Payload
+from ._failures import unprocessed
 from ._item import new_token
 from ._limits import check_key
 from ._operations import Check, Operation

@@ -10,7 +10,8 @@ import boto3
 from botocore import xform_name
 from botocore.config import Config
 
-from ._errors import BrokenReplyError, Target, closed, not_connected, timed_out, translate
+from ._errors import BrokenReplyError, Target, closed, not_connected, timed_out
+from ._failures import translate
 from ._options import Options
 
 if TYPE_CHECKING:

@@ -6,15 +6,18 @@ from typing import Any
 
 from ._boto3 import Boto3Transport
 from ._errors import closed, not_connected
+from ._events import Events
 from ._options import Options
-from ._transport import Transport
+from ._transport import Transport, WireCannotServeError
+from ._wire.transport import WireTransport
 
 
 class Connection:
     """Hold the transport between connect and close; connects wait for each other, close waits for none."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, events: Events) -> None:
         self._options = options
+        self._events = events
         self._transport: Transport | None = None
         self._closed = False
         self._opening = asyncio.Lock()
@@ -30,9 +33,23 @@ class Connection:
         async with self._opening:
             if self._closed:  # while this waited
                 raise closed(self._options.target)
-            self._transport = self._transport or Boto3Transport(self._options)
-            await self._transport.open(within=self._options.total_timeout)
+            await self._open_transport(self._options.total_timeout)
             await prepare()
+
+    async def _open_transport(self, within: float) -> None:
+        if self._transport is None:
+            by_boto3 = self._options.transport == "boto3"
+            self._transport = (
+                Boto3Transport(self._options) if by_boto3 else WireTransport(self._options, self._events)
+            )
+        try:
+            await self._transport.open(within=within)
+        except WireCannotServeError as error:
+            if self._options.transport == "wire":
+                raise
+            self._events.warn("dynamodb.transport", transport="boto3", reason=error.reason)
+            self._transport = Boto3Transport(self._options)
+            await self._transport.open(within=within)
 
     async def close(self) -> None:
         """Refuse further requests, and give everything back."""

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from ._conditional import ConditionalWrites
-from ._errors import Target, contention
+from ._errors import Target
+from ._failures import contention
 from ._item import Stored
 from ._limits import refused
 from ._operations import Operation

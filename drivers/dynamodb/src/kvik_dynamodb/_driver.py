@@ -11,10 +11,11 @@ from ._conditional import ConditionalWrites
 from ._connection import Connection
 from ._counters import Counters
 from ._errors import Versioned
+from ._events import EventLogger, EventMetrics, Events
 from ._health import check_health
 from ._item import Layout, new_token
-from ._operations import EventLogger, Operations
-from ._options import Options
+from ._operations import Operations
+from ._options import Options, TransportName
 from ._requests import Requests
 from ._scans import Scans
 from ._table import Table
@@ -54,6 +55,9 @@ class DynamoDB:
         connect_timeout: float = 1.0,
         read_timeout: float = 2.0,
         total_timeout: float = 5.0,
+        transport: TransportName = "auto",
+        batch_reads: bool = False,
+        report_capacity: bool = False,
         session: boto3.Session | None = None,
     ) -> None:
         self._options = Options(
@@ -69,6 +73,9 @@ class DynamoDB:
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             total_timeout=total_timeout,
+            transport=transport,
+            batch_reads=batch_reads,
+            report_capacity=report_capacity,
             session=session,
         )
         self._layout = Layout(table, partition_key_name, ttl_attribute)
@@ -79,9 +86,10 @@ class DynamoDB:
 
     def _furnish(self) -> None:
         options, target = self._options, self._options.target
-        self._requests = Requests(self._layout)
-        self._connection = Connection(options)
-        self._operations = Operations(options, self._connection)
+        self._events = Events(options.table)
+        self._requests = Requests(self._layout, report_capacity=options.report_capacity)
+        self._connection = Connection(options, self._events)
+        self._operations = Operations(options, self._connection, self._events)
         self._table = Table(options, self._requests, self._operations)
         self._writes = ConditionalWrites(self._requests, target, self._now)
         self._counters = Counters(self._writes, target)
@@ -105,8 +113,12 @@ class DynamoDB:
         await self.close()
 
     def use_logger(self, logger: EventLogger) -> None:
-        """Log retries as ``dynamodb.retry`` with fields, in structlog's way."""
-        self._operations.logger = logger
+        """Log retries, new connections and what the driver had to correct, in structlog's way."""
+        self._events.logger = logger
+
+    def use_metrics(self, metrics: EventMetrics) -> None:
+        """Count retries, throttles, connections, waits for one, and with report_capacity the units used."""
+        self._events.use_metrics(metrics)
 
     def use_deadline(self, remaining: Callable[[], float | None]) -> None:
         """Ask once per call for the seconds that the caller has left, None: no limit of its own."""

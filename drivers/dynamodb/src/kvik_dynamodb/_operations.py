@@ -4,22 +4,17 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from ._connection import Connection
-from ._errors import DynamoDBError, Outcome, out_of_time
+from ._errors import DynamoDBError, Outcome
+from ._events import Events
+from ._failures import out_of_time
 from ._options import Options
 from ._retry import Retry, RetryPolicy
 
 Check: TypeAlias = Callable[[dict[str, Any]], None]
 """Looks at a reply and raises DynamoDBError where it is to count as a failure."""
-
-
-class EventLogger(Protocol):
-    """What the driver needs of a logger: structlog's way to say an event with its fields."""
-
-    def warning(self, event: str, /, **fields: Any) -> Any:
-        """Log an event that somebody may want to look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +30,11 @@ class Request:
 class Operations:
     """Begin operations, under one retry budget."""
 
-    def __init__(self, options: Options, connection: Connection) -> None:
+    def __init__(self, options: Options, connection: Connection, events: Events) -> None:
         self.options = options
+        self.events = events
         self.policy = RetryPolicy()
         self.send = connection.send
-        self.logger: EventLogger | None = None
         self.remaining: Callable[[], float | None] = lambda: None
         self._ready = connection.transport
 
@@ -114,22 +109,21 @@ class Operation:
 
     async def _send(self, request: Request, within: float) -> dict[str, Any]:
         self.check_time()
-        reply = await self._operations.send(
-            request.name, request.payload, within=within, reserved=request.reserved
-        )
-        if request.check is not None:
-            request.check(reply)
+        events = self._operations.events
+        try:
+            reply = await self._operations.send(
+                request.name, request.payload, within=within, reserved=request.reserved
+            )
+            if request.check is not None:
+                request.check(reply)
+        except DynamoDBError as error:
+            if error.code == "throttled":
+                events.throttled(request.name, error)
+            raise
+        if self._operations.options.report_capacity:
+            events.consumed(request.name, reply)
         return reply
 
     def _retried(self, name: str, retry: Retry) -> None:
         self.settle(retry.error)
-        if self._operations.logger is not None:
-            self._operations.logger.warning(
-                "dynamodb.retry",
-                operation=name,
-                table=self._operations.options.table,
-                attempt=retry.attempt,
-                code=retry.error.code,
-                reason=retry.error.reason,
-                pause_ms=round(retry.pause * 1000),
-            )
+        self._operations.events.retried(name, retry.attempt, retry.pause, retry.error)

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass, field, fields
+from typing import Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
 import boto3
@@ -13,6 +14,8 @@ from ._limits import check_key
 
 # docs: "Naming rules": 3 to 255 of these characters; an ARN names a table of another account.
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:\S{1,1020}")
+TransportName: TypeAlias = Literal["auto", "wire", "boto3"]
+
 _MAX_NAME_BYTES = 255  # docs: "Supported data types and naming rules", and UpdateTimeToLive's AttributeName
 
 
@@ -35,6 +38,9 @@ class Options:
     connect_timeout: float
     read_timeout: float
     total_timeout: float
+    transport: TransportName
+    batch_reads: bool
+    report_capacity: bool
     session: boto3.Session | None = field(repr=False)
 
     def __post_init__(self) -> None:
@@ -47,6 +53,8 @@ class Options:
             _check_seconds(name, getattr(self, name))
         if type(self.max_connections) is not int or self.max_connections < 1:
             raise misconfigured(f"max_connections must be an int of at least 1, not {self.max_connections!r}")
+        if self.transport not in get_args(TransportName):
+            raise misconfigured(f"transport must be one of {get_args(TransportName)}, not {self.transport!r}")
 
     @property
     def target(self) -> Target:

@@ -9,36 +9,43 @@ from ._item import Item, Layout
 class Requests:
     """Build requests; a condition of ``expressions`` is merged into those that take one."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, *, report_capacity: bool = False) -> None:
         self.layout = layout
         self.expressions = Expressions(layout)
         self._table = layout.table
+        self._options = {"ReturnConsumedCapacity": "TOTAL"} if report_capacity else {}
 
     def get(self, key: str, *, consistent: bool) -> Payload:
-        return {"TableName": self._table, "Key": self.layout.key(key), "ConsistentRead": consistent}
+        return {
+            "TableName": self._table,
+            "Key": self.layout.key(key),
+            "ConsistentRead": consistent,
+            **self._options,
+        }
 
     def probe(self, key: str) -> Payload:
         """Ask for the least that still proves table, key schema and permission: half a read unit."""
         return {**self.get(key, consistent=False), **self.expressions.only_the_key()}
 
     def put(self, item: Item) -> Payload:
-        return {"TableName": self._table, "Item": item}
+        return {"TableName": self._table, "Item": item, **self._options}
 
     def delete(self, key: str) -> Payload:
-        return {"TableName": self._table, "Key": self.layout.key(key)}
+        return {"TableName": self._table, "Key": self.layout.key(key), **self._options}
 
     def get_many(self, keys: Iterable[str], *, consistent: bool) -> Payload:
         part = {"Keys": [self.layout.key(key) for key in keys], "ConsistentRead": consistent}
-        return {"RequestItems": {self._table: part}}
+        return {"RequestItems": {self._table: part}, **self._options}
 
     def write_many(self, writes: Iterable[Payload]) -> Payload:
-        return {"RequestItems": {self._table: list(writes)}}
+        return {"RequestItems": {self._table: list(writes)}, **self._options}
 
     def scan(self, prefix: str, start: Item | None, limit: int, now: float, *, consistent: bool) -> Payload:
         return {
             "TableName": self._table,
             "Limit": limit,
             "ConsistentRead": consistent,
+            **self._options,
             **({} if start is None else {"ExclusiveStartKey": start}),
             **self.expressions.live_keys(prefix, now),
         }

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from ._errors import DynamoDBError
+
 
 class Transport(Protocol):
     """Carry one request at a time, once, without a retry; any number may be in flight."""
@@ -30,3 +32,11 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Refuse further calls, wait a bounded time for running ones, and give everything back."""
+
+
+class WireCannotServeError(DynamoDBError):
+    """Say that something is configured which only the boto3 transport does; ``reason`` says what."""
+
+    def __init__(self, reason: str) -> None:
+        message = f"transport='wire' cannot serve, since {reason}: leave it out, or pass transport='boto3'"
+        super().__init__(message, code="misconfigured", cause="configuration", reason=reason)

@@ -11,7 +11,8 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
-from .._errors import DynamoDBError, Target, translate
+from .._errors import DynamoDBError, Target
+from .._failures import translate
 from .._item import Layout
 from .._requests import Requests
 from . import budget

@@ -8,7 +8,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ProfileNotFound
 from botocore.session import Session
 
-from .._errors import Target, translate
+from .._errors import Target
+from .._failures import translate
 from . import budget
 from .budget import Budget
 from .findings import Finding

@@ -9,7 +9,8 @@ import boto3
 from botocore.config import Config
 from botocore.session import Session
 
-from .._errors import Target, translate
+from .._errors import Target
+from .._failures import translate
 from . import budget
 from .findings import Finding, not_checked
 from .identity import Identity

@@ -1,0 +1,117 @@
+"""Credentials for signing: botocore finds and renews them in a thread; nobody waits while there are good ones.
+
+An identity is never exchanged for another: once one has worked, only the same source can renew it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from botocore.exceptions import NoCredentialsError
+from botocore.session import Session
+
+from .signing import Credentials
+
+_LOOK_AGAIN: Final = 1.0
+"""Seconds between two looks at whether renewing is due."""
+
+_AFTER_FAILURE: Final = 10.0
+"""Seconds until renewing is tried again when it failed early; what there is still works meanwhile."""
+
+
+class CredentialSource:
+    """Give the credentials of a session, as they are now.
+
+    ``on_failure`` is told when renewing failed early, while what there is is still good.
+    """
+
+    def __init__(self, session: Session, on_failure: Callable[[str], None]) -> None:
+        self._session = session
+        self._on_failure = on_failure
+        self._thread = ThreadPoolExecutor(1, "kvik-dynamodb-credentials")
+        self._found: Any = None  # botocore's Credentials; those that expire renew themselves
+        self._current: Credentials | None = None
+        self._look_again_at = 0.0
+        self._work: asyncio.Future[None] | None = None
+
+    def known(self) -> Credentials | None:
+        """Give the credentials, if it is not yet time to look whether they are still good."""
+        return self._current if time.monotonic() < self._look_again_at else None
+
+    async def get(self) -> Credentials:
+        """Give good credentials; wait for botocore only if there are none.
+
+        Raises NoCredentialsError, and whatever botocore raises when a source fails.
+        """
+        if self._current is None or self._expires_within(0):
+            await self._once(self._load if self._found is None else self._freeze)
+        elif self._expires_within(None):
+            self._renew_early()
+        self._look_again_at = max(self._look_again_at, time.monotonic() + _LOOK_AGAIN)
+        if self._current is None:
+            raise NoCredentialsError
+        return self._current
+
+    async def renew(self, refused: Credentials) -> bool:
+        """Look for newer ones, after AWS has called these expired; say whether there are any."""
+        if self._current == refused:
+            await self._once(self._load_anew)
+        return self._current != refused
+
+    def places(self) -> str:
+        """Name the sources that botocore asks, in its order and its words."""
+        chain = self._session.get_component("credential_provider")
+        return ", ".join(provider.METHOD for provider in chain.providers)
+
+    def close(self) -> None:
+        """Stop looking; a thread that waits for a slow source is left to end by itself."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _expires_within(self, seconds: int | None) -> bool:
+        """Ask credentials that expire; None is the time before, in which botocore begins to renew them."""
+        refresh_needed = getattr(self._found, "refresh_needed", None)
+        return refresh_needed is not None and bool(refresh_needed(seconds))
+
+    def _renew_early(self) -> None:
+        if self._work is None or self._work.done():
+            self._work = self._in_thread(self._freeze)
+            self._work.add_done_callback(self._renewed_early)
+
+    def _renewed_early(self, work: asyncio.Future[None]) -> None:
+        failure = None if work.cancelled() else work.exception()
+        if failure is not None or self._expires_within(None):  # botocore keeps its own early failures to itself
+            self._look_again_at = time.monotonic() + _AFTER_FAILURE
+            self._on_failure(type(failure).__name__ if failure else "CredentialRetrievalError")
+
+    async def _once(self, work: Callable[[], Credentials | None]) -> None:
+        """Do the work once for all who want it now; one who gives up takes it from nobody."""
+        if self._work is None or self._work.done():
+            self._work = self._in_thread(work)
+        await asyncio.shield(self._work)
+
+    def _in_thread(self, work: Callable[[], Credentials | None]) -> asyncio.Future[None]:
+        def look() -> None:
+            self._current = work() or self._current
+
+        return asyncio.get_running_loop().run_in_executor(self._thread, look)
+
+    def _load(self) -> Credentials | None:
+        self._found = self._session.get_credentials()
+        return None if self._found is None else self._freeze()
+
+    def _freeze(self) -> Credentials:
+        frozen = self._found.get_frozen_credentials()
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+    def _load_anew(self) -> Credentials | None:
+        """Ask the source that has worked, and no other."""
+        chain = self._session.get_component("credential_provider")
+        methods = {provider.METHOD: provider for provider in chain.providers}
+        source = methods.get(self._found.method)
+        found = None if source is None else source.load()
+        if found is None:
+            return None
+        self._found = found
+        return self._freeze()

@@ -1,0 +1,45 @@
+"""To a server: its name's addresses are tried in turn, the next when one fails or is slow (RFC 8305)."""
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import Final
+
+from aiohappyeyeballs import start_connection
+
+from .http import HTTPConnection
+
+_NEXT_ADDRESS_AFTER: Final = 0.25
+"""Seconds; RFC 8305, "Connection Attempt Delay"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Name a server; ``tls`` None is plain HTTP."""
+
+    host: str
+    port: int
+    tls: SSLContext | None
+
+    @property
+    def authority(self) -> str:
+        """Give the host as HTTP's header has it, with the port unless it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+
+async def dial(endpoint: Endpoint) -> HTTPConnection:
+    """Give a new connection. Raises OSError, of which ssl.SSLError is one, for the last address that failed."""
+    loop = asyncio.get_running_loop()
+    addresses = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    connected = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER)
+    name = endpoint.host if endpoint.tls else None
+    try:
+        _, connection = await loop.create_connection(
+            lambda: HTTPConnection(loop), sock=connected, ssl=endpoint.tls, server_hostname=name
+        )
+    except BaseException:
+        connected.close()
+        raise
+    return connection

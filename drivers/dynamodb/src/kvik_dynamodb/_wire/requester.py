@@ -1,0 +1,138 @@
+"""One request, signed and sent, its reply verified and decoded."""
+
+import asyncio
+import time
+from binascii import crc32
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import msgspec
+from botocore.exceptions import BotoCoreError, NoCredentialsError
+
+from .._errors import BrokenReplyError, Target, credentials_too_slow
+from .._events import Events
+from .._failures import broken, no_credentials, translate, translate_answer
+from .credentials import CredentialSource
+from .http import Reply
+from .lane import Lane
+from .signing import Credentials, Signer
+
+_OK: Final = 200
+_CLOCK_CODES: Final = frozenset({"InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed"})
+_EXPIRED_CODES: Final = frozenset({"ExpiredTokenException", "ExpiredToken"})
+_SMALLEST_SKEW: Final = 30.0
+"""Seconds; where the clocks are nearer to each other, a signature was refused for another reason."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class RefusedError(Exception):
+    """Hold the server's own words, for a log."""
+
+
+class Requester:
+    """Make requests of operations, and answers of replies."""
+
+    def __init__(self, target: Target, signer: Signer, credentials: CredentialSource, events: Events) -> None:
+        self._target = target
+        self._signer = signer
+        self._credentials = credentials
+        self._events = events
+        self._loop = asyncio.get_running_loop()
+        self._skew = 0.0
+
+    async def call(self, lane: Lane, operation: str, payload: Mapping[str, Any], within: float) -> dict[str, Any]:
+        """Send one request on a lane, and give its answer; see Transport.call.
+
+        It is sent once more where only the signature was at fault: the clock's, or credentials that had expired.
+        """
+        deadline = self._loop.time() + within
+        body, skew = _encode(payload), self._skew
+        credentials = self._credentials.known() or await self._look_for_credentials(deadline)
+        reply = await lane.exchange(self._request(operation, body, credentials), deadline)
+        if reply.status != _OK:
+            code = _code_of(_json(reply))
+            if code in _EXPIRED_CODES:
+                refused, credentials = credentials, await self._look_for_credentials(deadline, credentials)
+                again = credentials != refused
+            else:
+                again = code in _CLOCK_CODES and self._correct_clock(reply, skew)
+            if again:
+                reply = await lane.exchange(self._request(operation, body, credentials), deadline)
+        return self._answer(reply)
+
+    def _request(self, operation: str, body: bytes, credentials: Credentials) -> bytes:
+        return self._signer.request(operation, body, credentials, time.time() + self._skew)
+
+    async def _look_for_credentials(self, deadline: float, refused: Credentials | None = None) -> Credentials:
+        """Give credentials, newer than refused ones where there are such."""
+        source = self._credentials
+        try:
+            async with asyncio.timeout_at(deadline):
+                if refused is not None:
+                    await source.renew(refused)
+                return await source.get()
+        except TimeoutError:
+            raise credentials_too_slow(self._target) from None
+        except NoCredentialsError as error:
+            raise no_credentials(self._target, source.places()) from error
+        except BotoCoreError as error:
+            raise translate(error, self._target) from error
+
+    def _correct_clock(self, reply: Reply, used: float) -> bool:
+        """Take the server's time for the right one; say whether that makes another signature than ``used``."""
+        try:
+            there = parsedate_to_datetime(reply.headers[b"date"].decode("latin-1")).timestamp()
+        except (KeyError, ValueError):
+            return False
+        skew = there - time.time()
+        if abs(skew - used) < _SMALLEST_SKEW:
+            return False
+        if abs(skew - self._skew) >= _SMALLEST_SKEW:  # the first of many to notice
+            self._skew = skew
+            self._events.warn("dynamodb.clock_skew", seconds=round(skew))
+        return True
+
+    def _answer(self, reply: Reply) -> dict[str, Any]:
+        """Give what was answered. Raises DynamoDBError for a refusal, and for a reply that was damaged."""
+        checksum = reply.headers.get(b"x-amz-crc32")
+        if checksum is not None and checksum != b"%d" % crc32(reply.body):
+            raise broken(self._target, "x-amz-crc32 differs") from BrokenReplyError("x-amz-crc32 differs")
+        if reply.status == _OK:
+            try:
+                return _decode(reply.body)
+            except msgspec.DecodeError as error:
+                raise broken(self._target, "the body is no JSON object") from error
+        described = _described(reply)
+        refusal = translate_answer(described, self._target)
+        if reply.is_second:
+            refusal.outcome = "unknown"  # it speaks of its own request, and the first may have been applied
+        raise refusal from RefusedError(described["Error"])
+
+
+def _described(reply: Reply) -> dict[str, Any]:
+    """Give an error answer in the shape in which botocore describes it."""
+    answer = _json(reply)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers.items()}
+    return {
+        **answer,
+        "Error": {
+            "Code": _code_of(answer) or str(reply.status),
+            "Message": str(answer.get("message") or answer.get("Message") or ""),
+        },
+        "ResponseMetadata": {"HTTPStatusCode": reply.status, "HTTPHeaders": headers},
+    }
+
+
+def _json(reply: Reply) -> dict[str, Any]:
+    try:
+        return _decode(reply.body)
+    except msgspec.DecodeError:  # a proxy's page, say; the status has to do
+        return {}
+
+
+def _code_of(answer: Mapping[str, Any]) -> str:
+    """Give the name of an error: what follows the namespace in ``__type``."""
+    return str(answer.get("__type", "")).rpartition("#")[2]
