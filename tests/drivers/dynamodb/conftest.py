@@ -1,18 +1,22 @@
 """What the driver's tests share: tables on a real server, and drivers on them."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import boto3
 import pytest
+from botocore.loaders import Loader, create_loader
 
 from kvik_dynamodb import DynamoDB
 from kvik_dynamodb._options import TransportName
 
 from .faults import FaultProxy
+from .sources import Guard, Issuer, Surroundings
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -140,3 +144,40 @@ def patient_health(monkeypatch: pytest.MonkeyPatch) -> None:
 def quick_throttling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pause after a throttled attempt from a second to a hundredth."""
     monkeypatch.setattr("kvik_dynamodb._retry._THROTTLED_BASE", 0.01)
+
+
+@pytest.fixture(scope="session")
+def loader() -> Loader:
+    """Give one reader of botocore's data to many sessions, for each would read it again."""
+    return create_loader()
+
+
+@pytest.fixture
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, loader: Loader) -> Iterator[Surroundings]:
+    """Shut the machine's own AWS configuration out, and give another one, with no credentials in it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setattr("botocore.session.create_loader", lambda _: loader)
+    monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0.01)
+    with Issuer() as issuer:
+        yield Surroundings(monkeypatch, tmp_path, issuer)
+
+
+@pytest.fixture
+def guard(proxy: FaultProxy) -> Guard:
+    """Give the one who sees at the proxy by whose keys each request is signed."""
+    return Guard(proxy)
+
+
+@pytest.fixture
+def guarded(
+    new_driver: Maker,
+    table: str,
+    guard: Guard,
+    surroundings: Surroundings,  # noqa: ARG001 - it is there
+) -> Maker:
+    """Give a maker of drivers that reach their table past the guard, with the credentials that a test provides."""
+    return partial(new_driver, table, "eu-west-1", guard.url, **PATIENT)

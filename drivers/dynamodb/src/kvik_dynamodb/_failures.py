@@ -221,11 +221,14 @@ def broken(target: Target, reason: str) -> DynamoDBError:
     return _BROKEN.error(target, reason)
 
 
-def no_credentials(target: Target, places: str) -> DynamoDBError:
-    """Make the error for credentials that are in none of the places."""
-    error = _CREDENTIALS.error(target, f"looked at: {places}")
-    error.reason = "NoCredentialsError"  # botocore's name for it
-    return error
+def no_credentials(target: Target, error: Exception, places: str) -> DynamoDBError:
+    """Make the error for credentials that are in none of the places, or could not be had; nothing was sent."""
+    known = translate(error, target)
+    if known.cause == "configuration":
+        return known
+    failure = _CREDENTIALS.error(target, f"{known.reason}, looked at: {places}")
+    failure.reason = known.reason
+    return failure
 
 
 def translate_answer(answer: Mapping[str, Any], target: Target) -> DynamoDBError:

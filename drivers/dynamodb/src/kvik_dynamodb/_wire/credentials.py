@@ -7,8 +7,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
+from botocore.credentials import create_credential_resolver
 from botocore.exceptions import NoCredentialsError
 from botocore.session import Session
 
@@ -17,24 +19,33 @@ from .signing import Credentials
 _LOOK_AGAIN: Final = 1.0
 """Seconds between two looks at whether renewing is due."""
 
-_AFTER_FAILURE: Final = 10.0
-"""Seconds until renewing is tried again when it failed early; what there is still works meanwhile."""
+_AFTER_RENEWING: Final = 10.0
+"""Seconds until renewing is tried again that is still due, since it failed, or since all are so short-lived."""
+
+
+class SourceClosedError(Exception):
+    """Say that nobody waits for the source any more."""
 
 
 class CredentialSource:
-    """Give the credentials of a session, as they are now.
+    """Give the credentials of a session, as they are now; roles are asked for in this region.
 
-    ``on_failure`` is told when renewing failed early, while what there is is still good.
+    ``on_failure`` is told when renewing failed early, while what there is is still good; once for each of them.
     """
 
-    def __init__(self, session: Session, on_failure: Callable[[str], None]) -> None:
+    def __init__(self, session: Session, region: str, on_failure: Callable[[str], None]) -> None:
+        # As making a client does: there is no public way to say in which region roles are asked for.
+        session._last_client_region_used = region  # type: ignore[attr-defined] # noqa: SLF001 - see above
         self._session = session
+        self._region = region
         self._on_failure = on_failure
         self._thread = ThreadPoolExecutor(1, "kvik-dynamodb-credentials")
         self._found: Any = None  # botocore's Credentials; those that expire renew themselves
         self._current: Credentials | None = None
         self._look_again_at = 0.0
         self._work: asyncio.Future[None] | None = None
+        self._not_renewed: Credentials | None = None
+        self._closed = False
 
     def known(self) -> Credentials | None:
         """Give the credentials, if it is not yet time to look whether they are still good."""
@@ -43,7 +54,7 @@ class CredentialSource:
     async def get(self) -> Credentials:
         """Give good credentials; wait for botocore only if there are none.
 
-        Raises NoCredentialsError, and whatever botocore raises when a source fails.
+        Raises NoCredentialsError, SourceClosedError, and whatever comes out of a source that fails.
         """
         if self._current is None or self._expires_within(0):
             await self._once(self._load if self._found is None else self._freeze)
@@ -61,13 +72,18 @@ class CredentialSource:
         return self._current != refused
 
     def places(self) -> str:
-        """Name the sources that botocore asks, in its order and its words."""
+        """Name the source in use; before there is one all that botocore asks, in its order and its words."""
+        if self._found is not None:
+            return str(self._found.method)
         chain = self._session.get_component("credential_provider")
         return ", ".join(provider.METHOD for provider in chain.providers)
 
     def close(self) -> None:
         """Stop looking; a thread that waits for a slow source is left to end by itself."""
+        self._closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._work is not None:
+            self._work.cancel()
 
     def _expires_within(self, seconds: int | None) -> bool:
         """Ask credentials that expire; None is the time before, in which botocore begins to renew them."""
@@ -77,25 +93,37 @@ class CredentialSource:
     def _renew_early(self) -> None:
         if self._work is None or self._work.done():
             self._work = self._in_thread(self._freeze)
-            self._work.add_done_callback(self._renewed_early)
+            self._work.add_done_callback(partial(self._renewed_early, self._current))
 
-    def _renewed_early(self, work: asyncio.Future[None]) -> None:
-        failure = None if work.cancelled() else work.exception()
-        if failure is not None or self._expires_within(None):  # botocore keeps its own early failures to itself
-            self._look_again_at = time.monotonic() + _AFTER_FAILURE
+    def _renewed_early(self, old: Credentials | None, work: asyncio.Future[None]) -> None:
+        if self._closed:
+            return
+        failure = work.exception()
+        if self._expires_within(None):
+            self._look_again_at = time.monotonic() + _AFTER_RENEWING
+        if self._current == old and old != self._not_renewed:  # botocore keeps most early failures to itself
+            self._not_renewed = old
             self._on_failure(type(failure).__name__ if failure else "CredentialRetrievalError")
 
     async def _once(self, work: Callable[[], Credentials | None]) -> None:
         """Do the work once for all who want it now; one who gives up takes it from nobody."""
+        if self._closed:
+            raise SourceClosedError
         if self._work is None or self._work.done():
             self._work = self._in_thread(work)
-        await asyncio.shield(self._work)
+        under_way = self._work
+        await asyncio.wait({under_way})
+        if under_way.cancelled():
+            raise SourceClosedError
+        under_way.result()
 
     def _in_thread(self, work: Callable[[], Credentials | None]) -> asyncio.Future[None]:
         def look() -> None:
             self._current = work() or self._current
 
-        return asyncio.get_running_loop().run_in_executor(self._thread, look)
+        doing = asyncio.get_running_loop().run_in_executor(self._thread, look)
+        doing.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, even if nobody waits
+        return doing
 
     def _load(self) -> Credentials | None:
         self._found = self._session.get_credentials()
@@ -106,10 +134,11 @@ class CredentialSource:
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
     def _load_anew(self) -> Credentials | None:
-        """Ask the source that has worked, and no other."""
-        chain = self._session.get_component("credential_provider")
-        methods = {provider.METHOD: provider for provider in chain.providers}
-        source = methods.get(self._found.method)
+        """Ask the source that has worked, and no other; a new one of its kind, which remembers no roles."""
+        new = create_credential_resolver(self._session, region_name=self._region)
+        old = self._session.get_component("credential_provider")  # where somebody may have put a source of his own
+        providers = [*new.providers, *old.providers]
+        source = next((each for each in providers if self._found.method == each.METHOD), None)
         found = None if source is None else source.load()
         if found is None:
             return None

@@ -8,12 +8,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import msgspec
-from botocore.exceptions import BotoCoreError, NoCredentialsError
 
-from .._errors import BrokenReplyError, Target, credentials_too_slow
+from .._errors import BrokenReplyError, Target, closed, credentials_too_slow
 from .._events import Events
-from .._failures import broken, no_credentials, translate, translate_answer
-from .credentials import CredentialSource
+from .._failures import broken, no_credentials, translate_answer
+from .credentials import CredentialSource, SourceClosedError
 from .http import Reply
 from .lane import Lane
 from .signing import Credentials, Signer
@@ -76,10 +75,10 @@ class Requester:
                 return await source.get()
         except TimeoutError:
             raise credentials_too_slow(self._target) from None
-        except NoCredentialsError as error:
-            raise no_credentials(self._target, source.places()) from error
-        except BotoCoreError as error:
-            raise translate(error, self._target) from error
+        except SourceClosedError:
+            raise closed(self._target) from None
+        except Exception as error:  # botocore's, and whatever a process or a file of the user's comes to
+            raise no_credentials(self._target, error, source.places()) from error
 
     def _correct_clock(self, reply: Reply, used: float) -> bool:
         """Take the server's time for the right one; say whether that makes another signature than ``used``."""

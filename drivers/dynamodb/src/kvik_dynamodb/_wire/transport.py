@@ -100,7 +100,7 @@ class WireTransport:
         options, events = self._options, self._events
         target = self._target = replace(self._target, region=found.region, endpoint=found.url)
         signer = Signer(found.region, found.endpoint.authority, agent=f"kvik-dynamodb/{version('kvik-dynamodb')}")
-        credentials = CredentialSource(found.session, events.credentials_not_renewed)
+        credentials = CredentialSource(found.session, found.region, events.credentials_not_renewed)
         ordinary, reserved = (
             Lane(
                 found.endpoint,
