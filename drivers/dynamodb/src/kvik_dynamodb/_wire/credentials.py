@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from botocore.credentials import create_credential_resolver
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.session import Session
 
 from .signing import Credentials
@@ -75,7 +75,10 @@ class CredentialSource:
         """Name the source in use; before there is one all that botocore asks, in its order and its words."""
         if self._found is not None:
             return str(self._found.method)
-        chain = self._session.get_component("credential_provider")
+        try:
+            chain = self._session.get_component("credential_provider")
+        except BotoCoreError:  # no such profile, say
+            return "the AWS configuration"
         return ", ".join(provider.METHOD for provider in chain.providers)
 
     def close(self) -> None:

@@ -32,8 +32,7 @@ def why_not_wire(session: Session, region: str, endpoint: str) -> str | None:
         return "the endpoint has a path"
     if "fips-" in region or region.endswith("-fips"):
         return "the region is one of botocore's names for FIPS endpoints"
-    configuration = session.get_default_client_config()
-    if get_environ_proxies(endpoint) or (configuration is not None and getattr(configuration, "proxies", None)):
+    if _has_proxy(session, endpoint):
         return "a proxy is configured"
     return "the session has event hooks for requests" if _has_hooks(session) else None
 
@@ -57,10 +56,21 @@ def _aws_endpoint(session: Session, region: str) -> str:
     return str(endpoint.url)
 
 
+def _has_proxy(session: Session, endpoint: str) -> bool:
+    """Tell whether botocore would send requests through a proxy; one for another scheme is none."""
+    configured = getattr(session.get_default_client_config(), "proxies", None)
+    proxies = get_environ_proxies(endpoint) if configured is None else configured
+    return bool(proxies.get(urlsplit(endpoint).scheme))
+
+
 # docs: botocore's "Extensibility Guide" and its client.py and endpoint.py, which emit them.
 _HOOKS = (
     *("provide-client-params", "before-parameter-build", "before-call", "request-created", "choose-signer"),
     *("before-sign", "before-send", "response-received", "needs-retry", "after-call", "after-call-error"),
+)
+_OPERATIONS = (
+    *("GetItem", "PutItem", "DeleteItem", "BatchGetItem", "BatchWriteItem", "Scan"),
+    *("DescribeTable", "CreateTable", "DescribeTimeToLive", "UpdateTimeToLive"),
 )
 
 
@@ -70,7 +80,8 @@ def _has_hooks(session: Session) -> bool:
     handlers = getattr(getattr(emitter, "_emitter", emitter), "_handlers", None)  # there is no public way to look
     if handlers is None:
         return False
-    registered = (each for event in _HOOKS for each in handlers.prefix_search(f"{event}.dynamodb.GetItem"))
+    names = (f"{event}.dynamodb.{operation}" for event in _HOOKS for operation in _OPERATIONS)
+    registered = (each for name in names for each in handlers.prefix_search(name))
     return any(_package_of(each) not in {"botocore", "boto3"} for each in registered)
 
 
