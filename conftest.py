@@ -60,6 +60,12 @@ def dynamodb_endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
         server.kill()
 
 
+@pytest.fixture(scope="session")
+def real_dynamodb() -> str:
+    """Give DYNAMODB_ENDPOINT, empty where it is not set."""
+    return REAL_DYNAMODB
+
+
 @pytest.fixture
 def table_name() -> str:
     """Give a table name that no other test uses."""
