@@ -1,7 +1,7 @@
 # The verbs of this repository. Each that needs the virtual environment makes it first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench bench_overhead bench_kv durability standalone clean
+.PHONY: help setup run test lint format bench bench_overhead bench_kv durability soak standalone clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -59,6 +59,9 @@ bench_kv: $(STAMP)
 
 durability: $(STAMP) ## kill a hundred processes that write to SQLite; nothing acknowledged may be lost
 	$(BIN)/python -m pytest -m durability $(ARGS)
+
+soak: $(STAMP) ## send 200 000 operations to DynamoDB through random faults; no promise may be broken; needs npm
+	$(BIN)/python -m pytest -m soak -s $(ARGS)
 
 standalone: $(STAMP) ## install each driver alone in an empty environment and use it there
 	$(BIN)/python -m pytest -m standalone $(ARGS)
