@@ -37,7 +37,7 @@ run: $(STAMP) ## start examples/dynamodb, on SQLite unless DYNAMODB_TABLE is set
 	@echo "Stop with Ctrl-C."
 	@cd examples/dynamodb && exec ../../$(BIN)/python main.py
 
-test: $(STAMP) ## run the tests (pass options with ARGS="-k name"); DYNAMODB_ENDPOINT adds a real server
+test: $(STAMP) ## run the tests (pass options with ARGS="-k name"); DYNAMODB_ENDPOINT="URL,…" adds real servers
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(STAMP) ## check style and types
