@@ -1,12 +1,13 @@
 # The verbs of this repository. Each that needs the virtual environment makes it first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench bench_overhead bench_kv durability standalone clean
+.PHONY: help setup run test lint format bench bench_http bench_kv durability standalone clean
 
 PYTHON ?= python3
 VENV := .venv
 PINS := -c constraints.txt --build-constraint constraints.txt
 BIN := $(VENV)/bin
+BENCH := PYTHONPATH=benchmarks $(BIN)/python -m
 STAMP := $(VENV)/.stamp
 PROJECTS := ./framework ./drivers/sqlite ./drivers/dynamodb
 EXTRAS := [testing,tracing]
@@ -49,13 +50,13 @@ format: $(STAMP) ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: bench_overhead bench_kv ## measure, in ratios; needs wrk and npm (apt-get install wrk npm), and two cores
+bench: bench_http bench_kv ## measure, in ratios; needs wrk and npm (apt-get install wrk npm), and two cores
 
-bench_overhead: $(STAMP)
-	$(BIN)/python benchmarks/overhead/bench.py $(ARGS)
+bench_http: $(STAMP)
+	$(BENCH) http_server.bench $(ARGS)
 
 bench_kv: $(STAMP)
-	$(BIN)/python benchmarks/kv/bench.py $(ARGS)
+	$(BENCH) kv.bench $(ARGS)
 
 durability: $(STAMP) ## kill a hundred processes that write to SQLite; nothing acknowledged may be lost
 	$(BIN)/python -m pytest -m durability $(ARGS)
@@ -64,4 +65,4 @@ standalone: $(STAMP) ## install each driver alone in an empty environment and us
 	$(BIN)/python -m pytest -m standalone $(ARGS)
 
 clean: ## remove what the other verbs have made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

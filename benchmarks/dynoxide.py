@@ -15,12 +15,14 @@ VERSION = "1.2.1"
 
 
 @contextlib.contextmanager
-def running() -> Iterator[str]:
-    """Start it on a free port, and give its URL; it is fetched by npm the first time."""
+def running(core: int | None = None) -> Iterator[str]:
+    """Start it on a free port, on this core or on any, and give its URL; npm fetches it the first time."""
     port = servers.free_port()
-    with subprocess.Popen([_binary(), "--port", str(port)], stdout=subprocess.DEVNULL) as server:
+    command = [*servers.pinned(core), str(_binary()), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
-            servers.wait_for(port)
+            if not servers.listens(server, port):
+                sys.exit("Dynoxide did not start; it says why above")
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()

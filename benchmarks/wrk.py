@@ -1,0 +1,83 @@
+"""The load: wrk on a core of its own, and before it one request that shows that the server answers rightly."""
+
+import http.client
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from servers import LOAD_CORE, Server, pinned
+
+SCRIPT = Path(__file__).with_suffix(".lua")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Describe a request and its answer; a %d in the path becomes each number below `paths` in turn."""
+
+    name: str
+    method: str
+    path: str
+    status: int
+    paths: int = 1
+    body: bytes = b""
+    answer: object = None
+
+
+@dataclass(frozen=True)
+class Load:
+    """Hold what one round of load measured."""
+
+    requests: int
+    requests_per_second: float
+    p99_ms: float
+    cpu_us: float
+
+
+def need_wrk() -> None:
+    """Exit, saying how to get it, where wrk is missing."""
+    if shutil.which("wrk") is None:
+        sys.exit("this benchmark needs wrk: apt-get install wrk, or https://github.com/wg/wrk")
+
+
+def load(server: Server, workload: Workload, seconds: float, connections: int = 32) -> Load:
+    """Load a server for some seconds; exit if it answers anything else than it should."""
+    _check(server, workload)
+    with tempfile.NamedTemporaryFile() as body:
+        body.write(workload.body)
+        body.flush()
+        before = server.cpu_seconds()
+        report = _wrk(server.url, workload, body.name, f"-c{connections}", f"-d{max(round(seconds), 1)}s")
+        cpu = server.cpu_seconds() - before
+    requests = int(report["requests"])
+    refused = report["not_2xx"] if workload.status < http.client.BAD_REQUEST else requests - report["not_2xx"]
+    if refused or report["failed"] or not requests:
+        sys.exit(f"{workload.name}: the server did not answer as it should: {report}")
+    return Load(requests, requests / report["seconds"], report["p99_ms"], 1e6 * cpu / requests)
+
+
+def _wrk(url: str, workload: Workload, body: str, *options: str) -> dict[str, float]:
+    command = [*pinned(LOAD_CORE), "wrk", "-t1", *options, "-s", str(SCRIPT), url, "--"]
+    request = [workload.method, workload.path, str(workload.paths)]
+    if workload.body:
+        request += ["application/json", body]
+    run = subprocess.run([*command, *request], check=True, capture_output=True, text=True)
+    report: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
+    return report
+
+
+def _check(server: Server, workload: Workload) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    path = workload.path.replace("%d", "0")
+    headers = {"Content-Type": "application/json"} if workload.body else {}
+    connection.request(workload.method, path, workload.body or None, headers)
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    if response.status != workload.status:
+        sys.exit(f"{workload.name}: {response.status} where {workload.status} was expected: {body[:200]!r}")
+    if workload.answer is not None and json.loads(body) != workload.answer:
+        sys.exit(f"{workload.name}: {body[:200]!r} where {workload.answer!r} was expected")
