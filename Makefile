@@ -1,7 +1,7 @@
 # The verbs of this repository. Each that needs the virtual environment makes it first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench bench_http bench_kv durability standalone clean
+.PHONY: help setup run test lint format bench bench_http bench_dynamodb bench_kv durability standalone clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -50,10 +50,13 @@ format: $(STAMP) ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: bench_http bench_kv ## measure, in ratios; needs wrk and npm (apt-get install wrk npm), and two cores
+bench: bench_http bench_dynamodb bench_kv ## measure, in ratios; needs wrk and npm (apt-get install wrk npm), and two cores
 
 bench_http: $(STAMP)
 	$(BENCH) http_server.bench $(ARGS)
+
+bench_dynamodb: $(STAMP)
+	$(BENCH) dynamodb.bench $(ARGS)
 
 bench_kv: $(STAMP)
 	$(BENCH) kv.bench $(ARGS)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psutil
 
-HERE = Path(__file__).parent
 SERVER_CORE, LOAD_CORE = 0, 1
 
 
@@ -55,7 +54,7 @@ def running(
     `core` None leaves it all cores; `patience` is in seconds. Exits with the file's end where it does not start.
     """
     port = free_port()
-    variables = {**os.environ, "PYTHONPATH": str(HERE), "HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(port)}
+    variables = {**os.environ, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(port)}
     with (
         log.open("wb") as output,
         subprocess.Popen(

@@ -36,6 +36,11 @@ class Load:
     p99_ms: float
     cpu_us: float
 
+    @property
+    def busy(self) -> float:
+        """Give the part of one core that the server took; well below 1, something else was the limit."""
+        return self.requests_per_second * self.cpu_us / 1e6
+
 
 def need_wrk() -> None:
     """Exit, saying how to get it, where wrk is missing."""

@@ -3,7 +3,8 @@
 Server and load have a core each, everybody has uvloop and httptools, and those who log write to a file. Every
 round runs all contenders; figures are medians over the rounds of the ratios to the bare ASGI function of the same
 round: requests per second (more is better), the 99th percentile of the latency, and CPU time of the server per
-request (less is better; the steadiest). Microseconds of CPU are for orientation only.
+request (less is better; the steadiest). Microseconds of CPU are for orientation only. A server that was less than
+about 90 % busy was held up by something else, be it the load or a neighbour.
 """
 
 import argparse
@@ -13,15 +14,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import figures
 import peers
 import servers
 from http_server.contenders import BASE, CONTENDERS, running
 from http_server.workloads import WORKLOADS
-from ratios import median_ratio, write
 from wrk import Load, load, need_wrk
 
 Rounds = dict[str, dict[str, list[Load]]]
-Figures = list[dict[str, Any]]
+Tables = list[dict[str, Any]]
 
 
 def main() -> None:
@@ -35,13 +36,12 @@ def main() -> None:
         for name in options.contenders:
             _round(name, rounds, options.seconds)
         print(f"round {number + 1} of {options.rounds} done", file=sys.stderr)
-    figures = [_figures(workload, loads) for workload, loads in rounds.items()]
-    _print(figures)
-    if options.json:
-        write(options.json, str(__doc__), options.rounds, figures)
-        if options.plot:
-            plot = Path(__file__).with_name("plot.py")
-            subprocess.run([peers.python(), plot, options.json, options.plot], check=True)
+    tables = [_table(workload, loads) for workload, loads in rounds.items()]
+    _show(tables)
+    figures.write(options.json, str(__doc__), options.rounds, tables)
+    if options.plot:
+        plot = Path(__file__).with_name("plot.py")
+        subprocess.run([peers.python(), plot, options.json, options.plot], check=True)
 
 
 def _options() -> argparse.Namespace:
@@ -70,7 +70,7 @@ def _round(name: str, rounds: Rounds, seconds: int) -> None:
                 rounds[workload].setdefault(name, []).append(load(server, WORKLOADS[workload], seconds))
 
 
-def _figures(workload: str, loads: dict[str, list[Load]]) -> dict[str, Any]:
+def _table(workload: str, loads: dict[str, list[Load]]) -> dict[str, Any]:
     rows = [{"name": CONTENDERS[name].name, **_ratios(own, loads[BASE])} for name, own in loads.items()]
     return {"workload": WORKLOADS[workload].name, "contenders": rows}
 
@@ -78,19 +78,26 @@ def _figures(workload: str, loads: dict[str, list[Load]]) -> dict[str, Any]:
 def _ratios(own: list[Load], base: list[Load]) -> dict[str, float]:
     """Compare with the bare function, and give the CPU time itself as well."""
     return {
-        "requests": median_ratio([a.requests_per_second for a in own], [b.requests_per_second for b in base]),
-        "p99": median_ratio([a.p99_ms for a in own], [b.p99_ms for b in base]),
-        "cpu": median_ratio([a.cpu_us for a in own], [b.cpu_us for b in base]),
+        "requests": figures.median_ratio(
+            [a.requests_per_second for a in own], [b.requests_per_second for b in base]
+        ),
+        "p99": figures.median_ratio([a.p99_ms for a in own], [b.p99_ms for b in base]),
+        "cpu": figures.median_ratio([a.cpu_us for a in own], [b.cpu_us for b in base]),
         "cpu_us": statistics.median(load.cpu_us for load in own),
+        "busy": statistics.median(load.busy for load in own),
     }
 
 
-def _print(figures: Figures) -> None:
-    for table in figures:
-        print(f"\n{table['workload']:<36} {'requests':>9} {'p99':>7} {'CPU':>7} {'CPU, µs':>9}")
-        for row in table["contenders"]:
-            ratios = f"{row['requests']:>9.2f} {row['p99']:>7.2f} {row['cpu']:>7.2f}"
-            print(f"{row['name']:<36} {ratios} {row['cpu_us']:>9.1f}")
+def _show(tables: Tables) -> None:
+    columns = {
+        "requests": ("requests", ".2f"),
+        "p99": ("p99", ".2f"),
+        "CPU": ("cpu", ".2f"),
+        "CPU, µs": ("cpu_us", ".1f"),
+        "busy": ("busy", ".0%"),
+    }
+    for table in tables:
+        figures.show(table["workload"], columns, table["contenders"])
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from http_server.apps.under_uvicorn import serve
 from http_server.exchange import GREETING, KEYS, Person, summary
+from under_uvicorn import serve
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]

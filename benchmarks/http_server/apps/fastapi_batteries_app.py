@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from prometheus_fastapi_instrumentator import Instrumentator
 
 from http_server.apps.fastapi_app import app
-from http_server.apps.under_uvicorn import serve
+from under_uvicorn import serve
 
 ASGI = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 _WITH_SPANS = os.environ.get("BENCH_SPANS", "1") == "1"

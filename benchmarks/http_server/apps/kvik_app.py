@@ -5,10 +5,10 @@ As a program it is what `app.run()` serves; with BENCH_UVICORN=1 it is an ASGI a
 
 import os
 
-from http_server.apps.under_uvicorn import serve
 from http_server.exchange import GREETING, KEYS, Person, summary
 from kvik import App, Context, from_json, to_json
 from kvik_sqlite import SQLite
+from under_uvicorn import serve
 
 app = App()
 _DATABASE = os.environ.get("BENCH_SQLITE")

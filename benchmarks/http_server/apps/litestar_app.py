@@ -2,8 +2,8 @@
 
 from litestar import Litestar, get, post
 
-from http_server.apps.under_uvicorn import serve
 from http_server.exchange import GREETING, Person, summary
+from under_uvicorn import serve
 
 
 @get("/greeting")

@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from http_server.apps.under_uvicorn import serve
 from http_server.exchange import GREETING, Person, summary
+from under_uvicorn import serve
 
 
 async def greeting(_: Request) -> JSONResponse:
