@@ -1,17 +1,18 @@
 # The verbs of this repository. Each that needs the virtual environment makes it first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench bench_http bench_dynamodb bench_kv durability standalone clean
 
 PYTHON ?= python3
 VENV := .venv
 PINS := -c constraints.txt --build-constraint constraints.txt
 BIN := $(VENV)/bin
-BENCH := PYTHONPATH=benchmarks $(BIN)/python -m
 STAMP := $(VENV)/.stamp
 PROJECTS := ./framework ./drivers/sqlite ./drivers/dynamodb
+BENCHES := bench_http bench_dynamodb bench_kv bench_routes bench_workers bench_startup bench_memory
 EXTRAS := [testing,tracing]
 PORT := $(or $(HTTP_PORT),8000)
+
+.PHONY: help setup run test lint format bench $(BENCHES) bench_instructions durability standalone clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,16 +51,14 @@ format: $(STAMP) ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: bench_http bench_dynamodb bench_kv ## measure, in ratios; needs wrk and npm (apt-get install wrk npm), and two cores
+bench: $(BENCHES) ## measure, in ratios; needs wrk and npm (apt-get install wrk npm), and two cores
 
-bench_http: $(STAMP)
-	$(BENCH) http_server.bench $(ARGS)
-
-bench_dynamodb: $(STAMP)
-	$(BENCH) dynamodb.bench $(ARGS)
-
-bench_kv: $(STAMP)
-	$(BENCH) kv.bench $(ARGS)
+bench_http: PROGRAM := http_server.bench
+bench_dynamodb: PROGRAM := dynamodb.bench
+bench_kv: PROGRAM := kv.bench
+bench_routes bench_workers bench_startup bench_memory bench_instructions: PROGRAM = http_server.$(@:bench_%=%)
+$(BENCHES) bench_instructions: $(STAMP)
+	PYTHONPATH=benchmarks $(BIN)/python -m $(PROGRAM) $(ARGS)
 
 durability: $(STAMP) ## kill a hundred processes that write to SQLite; nothing acknowledged may be lost
 	$(BIN)/python -m pytest -m durability $(ARGS)

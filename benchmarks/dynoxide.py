@@ -15,10 +15,10 @@ VERSION = "1.2.1"
 
 
 @contextlib.contextmanager
-def running(core: int | None = None) -> Iterator[str]:
-    """Start it on a free port, on this core or on any, and give its URL; npm fetches it the first time."""
+def running(*cores: int) -> Iterator[str]:
+    """Start it on a free port, on these cores or on any, and give its URL; npm fetches it the first time."""
     port = servers.free_port()
-    command = [*servers.pinned(core), str(_binary()), "--port", str(port)]
+    command = [*servers.pinned(*cores), str(_binary()), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
             if not servers.listens(server, port):

@@ -25,9 +25,7 @@ def show(title: str, columns: Mapping[str, tuple[str, str]], rows: Sequence[Mapp
     print(f"\n{title:<{first}}", *(f"{header:>{_NARROWEST}}" for header in columns), sep="  ")
     for row in rows:
         cells = (
-            f"{row[key]:>{max(_NARROWEST, len(header))}{how}}"
-            if key in row
-            else " " * max(_NARROWEST, len(header))
+            (format(row[key], how) if key in row else "").rjust(max(_NARROWEST, len(header)))
             for header, (key, how) in columns.items()
         )
         print(f"{row['name']:<{first}}", *cells, sep="  ")

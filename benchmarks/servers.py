@@ -46,19 +46,19 @@ def running(
     environment: Mapping[str, str],
     log: Path,
     *,
-    core: int | None = SERVER_CORE,
+    cores: Sequence[int] = (SERVER_CORE,),
     patience: float = 10,
 ) -> Iterator[Server]:
-    """Run a program that listens on HTTP_PORT, on one core; what it prints goes to a file, as logs do.
+    """Run a program that listens on HTTP_PORT, on some cores; what it prints goes to a file, as logs do.
 
-    `core` None leaves it all cores; `patience` is in seconds. Exits with the file's end where it does not start.
+    `patience` is in seconds. Exits with the file's end where it does not start.
     """
     port = free_port()
     variables = {**os.environ, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(port)}
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            [*pinned(core), *command], env={**variables, **environment}, stdout=output, stderr=output
+            [*pinned(*cores), *command], env={**variables, **environment}, stdout=output, stderr=output
         ) as process,
     ):
         try:
@@ -69,9 +69,9 @@ def running(
             process.terminate()
 
 
-def pinned(core: int | None) -> list[str]:
-    """Give what stands before a command that is to have this core alone; None leaves it all of them."""
-    return [] if core is None else ["taskset", "-c", str(core)]
+def pinned(*cores: int) -> list[str]:
+    """Give what stands before a command that is to have these cores alone; without any, it has them all."""
+    return ["taskset", "-c", ",".join(map(str, cores))] if cores else []
 
 
 def keep_to_the_load_core() -> None:
@@ -95,5 +95,5 @@ def listens(process: subprocess.Popen[bytes], port: int, patience: float = 10) -
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return True
-        time.sleep(0.05)
+        time.sleep(0.01)
     return False

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,14 +49,17 @@ def need_wrk() -> None:
         sys.exit("this benchmark needs wrk: apt-get install wrk, or https://github.com/wg/wrk")
 
 
-def load(server: Server, workload: Workload, seconds: float, connections: int = 32) -> Load:
+def load(
+    server: Server, workload: Workload, seconds: int, *, cores: Sequence[int] = (LOAD_CORE,), connections: int = 32
+) -> Load:
     """Load a server for some seconds; exit if it answers anything else than it should."""
     _check(server, workload)
     with tempfile.NamedTemporaryFile() as body:
         body.write(workload.body)
         body.flush()
         before = server.cpu_seconds()
-        report = _wrk(server.url, workload, body.name, f"-c{connections}", f"-d{max(round(seconds), 1)}s")
+        command = [*pinned(*cores), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(SCRIPT)]
+        report = _report([*command, server.url, "--", *_arguments(workload, body.name)])
         cpu = server.cpu_seconds() - before
     requests = int(report["requests"])
     refused = report["not_2xx"] if workload.status < http.client.BAD_REQUEST else requests - report["not_2xx"]
@@ -64,12 +68,13 @@ def load(server: Server, workload: Workload, seconds: float, connections: int = 
     return Load(requests, requests / report["seconds"], report["p99_ms"], 1e6 * cpu / requests)
 
 
-def _wrk(url: str, workload: Workload, body: str, *options: str) -> dict[str, float]:
-    command = [*pinned(LOAD_CORE), "wrk", "-t1", *options, "-s", str(SCRIPT), url, "--"]
-    request = [workload.method, workload.path, str(workload.paths)]
-    if workload.body:
-        request += ["application/json", body]
-    run = subprocess.run([*command, *request], check=True, capture_output=True, text=True)
+def _arguments(workload: Workload, body: str) -> list[str]:
+    arguments = [workload.method, workload.path, str(workload.paths)]
+    return [*arguments, "application/json", body] if workload.body else arguments
+
+
+def _report(command: list[str]) -> dict[str, float]:
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
     report: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
     return report
 

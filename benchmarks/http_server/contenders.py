@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,18 +49,25 @@ BASE = "asgi"
 def running(
     contender: Contender,
     *,
-    core: int | None = servers.SERVER_CORE,
+    cores: Sequence[int] = (servers.SERVER_CORE,),
     environment: Mapping[str, str] | None = None,
+    under: Sequence[str] = (),
+    patience: float = 10,
 ) -> Iterator[servers.Server]:
-    """Serve, on one core or on all, with a directory of its own for logs and the database."""
+    """Serve, on one core unless others are named, with a directory of its own for logs and the database.
+
+    `under` is a command that runs the server's, `patience` the seconds that it has to start.
+    """
     python = sys.executable if contender.program == "kvik_app" else peers.python()
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         own = {"BENCH_SQLITE": f"{directory}/kvik.db"} if "sqlite" in contender.workloads else {}
         spans = _traced(stack.enter_context(span_sink.running())) if contender.spans else {}
         variables = {"METRICS_PORT": str(servers.free_port()), **own, **spans, **contender.environment}
-        command = [str(python), "-m", f"http_server.apps.{contender.program}"]
+        command = [*under, str(python), "-m", f"http_server.apps.{contender.program}"]
         log = Path(directory) / "log"
-        with servers.running(command, {**variables, **(environment or {})}, log, core=core) as server:
+        with servers.running(
+            command, {**variables, **(environment or {})}, log, cores=cores, patience=patience
+        ) as server:
             yield server
 
 
