@@ -58,7 +58,17 @@ def load(
         body.write(workload.body)
         body.flush()
         before = server.cpu_seconds()
-        command = [*pinned(*cores), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(SCRIPT)]
+        command = [
+            *pinned(*cores),
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "--timeout",
+            "10s",
+            "-s",
+            str(SCRIPT),
+        ]
         report = _report([*command, server.url, "--", *_arguments(workload, body.name)])
         cpu = server.cpu_seconds() - before
     requests = int(report["requests"])

@@ -21,6 +21,9 @@ from http_server.contenders import BASE, CONTENDERS, running
 from http_server.workloads import WORKLOADS
 from wrk import Load, load, need_wrk
 
+PEERS = {"starlette": "Starlette", "fastapi-spans": "FastAPI with all"}
+"""Contenders that the requests per second are compared with besides the base, and what they are called there."""
+
 Rounds = dict[str, dict[str, list[Load]]]
 Tables = list[dict[str, Any]]
 
@@ -71,7 +74,10 @@ def _round(name: str, rounds: Rounds, seconds: int) -> None:
 
 
 def _table(workload: str, loads: dict[str, list[Load]]) -> dict[str, Any]:
-    rows = [{"name": CONTENDERS[name].name, **_ratios(own, loads[BASE])} for name, own in loads.items()]
+    rows = [
+        {"name": CONTENDERS[name].name, **_ratios(own, loads[BASE]), **_requests_to_peers(own, loads)}
+        for name, own in loads.items()
+    ]
     return {"workload": WORKLOADS[workload].name, "contenders": rows}
 
 
@@ -88,6 +94,16 @@ def _ratios(own: list[Load], base: list[Load]) -> dict[str, float]:
     }
 
 
+def _requests_to_peers(own: list[Load], loads: dict[str, list[Load]]) -> dict[str, float]:
+    """Give the ratios to those peers that took part."""
+    mine = [load.requests_per_second for load in own]
+    return {
+        f"requests_to_{name}": figures.median_ratio(mine, [load.requests_per_second for load in loads[name]])
+        for name in PEERS
+        if name in loads
+    }
+
+
 def _show(tables: Tables) -> None:
     columns = {
         "requests": ("requests", ".2f"),
@@ -95,6 +111,7 @@ def _show(tables: Tables) -> None:
         "CPU": ("cpu", ".2f"),
         "CPU, µs": ("cpu_us", ".1f"),
         "busy": ("busy", ".0%"),
+        **{f"to {title}": (f"requests_to_{name}", ".2f") for name, title in PEERS.items()},
     }
     for table in tables:
         figures.show(table["workload"], columns, table["contenders"])
