@@ -8,7 +8,7 @@ PINS := -c constraints.txt --build-constraint constraints.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PROJECTS := ./framework ./drivers/sqlite ./drivers/dynamodb
-BENCHES := bench_http bench_dynamodb bench_kv bench_routes bench_workers bench_startup bench_memory
+BENCHES := bench_http bench_dynamodb bench_kv bench_routes bench_connections bench_workers bench_startup bench_memory
 EXTRAS := [testing,tracing]
 PORT := $(or $(HTTP_PORT),8000)
 
@@ -56,7 +56,7 @@ bench: $(BENCHES) ## measure, in ratios; needs wrk and npm (apt-get install wrk 
 bench_http: PROGRAM := http_server.bench
 bench_dynamodb: PROGRAM := dynamodb.bench
 bench_kv: PROGRAM := kv.bench
-bench_routes bench_workers bench_startup bench_memory bench_instructions: PROGRAM = http_server.$(@:bench_%=%)
+bench_routes bench_connections bench_workers bench_startup bench_memory bench_instructions: PROGRAM = http_server.$(@:bench_%=%)
 $(BENCHES) bench_instructions: $(STAMP)
 	PYTHONPATH=benchmarks $(BIN)/python -m $(PROGRAM) $(ARGS)
 

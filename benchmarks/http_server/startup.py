@@ -1,4 +1,4 @@
-"""How long do import and start take, how much memory does an idle server? FastAPI is measured beside.
+"""How long do import and start take, and how much memory an idle server? FastAPI is measured beside.
 
 Imports are timed inside a new process each, starts from the process's begin to an open port, memory a second after
 that. Ratios are to FastAPI in the same round. For these the figures themselves, medians, are goals as well.
