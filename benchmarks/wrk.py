@@ -12,7 +12,7 @@ from pathlib import Path
 
 from servers import LOAD_CORE, Server, pinned
 
-SCRIPT = Path(__file__).with_suffix(".lua")
+_WRK = ["wrk", "-t1", "--timeout", "10s", "-s", str(Path(__file__).with_suffix(".lua"))]
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,8 @@ def load(
         body.write(workload.body)
         body.flush()
         before = server.cpu_seconds()
-        command = [
-            *pinned(*cores),
-            "wrk",
-            "-t1",
-            f"-c{connections}",
-            f"-d{seconds}s",
-            "--timeout",
-            "10s",
-            "-s",
-            str(SCRIPT),
-        ]
-        report = _report([*command, server.url, "--", *_arguments(workload, body.name)])
+        wrk = [*pinned(*cores), *_WRK, f"-c{connections}", f"-d{seconds}s", server.url, "--"]
+        report = _report([*wrk, *_arguments(workload, body.name)])
         cpu = server.cpu_seconds() - before
     requests = int(report["requests"])
     refused = report["not_2xx"] if workload.status < http.client.BAD_REQUEST else requests - report["not_2xx"]
