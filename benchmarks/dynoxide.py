@@ -1,4 +1,7 @@
-"""Dynoxide for the benchmarks: a DynamoDB server so fast that it is the clients that are measured."""
+"""Dynoxide: a DynamoDB server so fast that it is the clients that are measured.
+
+Run by itself, this prints where its program is.
+"""
 
 import contextlib
 import os
@@ -18,7 +21,7 @@ VERSION = "1.2.1"
 def running(*cores: int) -> Iterator[str]:
     """Start it on a free port, on these cores or on any, and give its URL; npm fetches it the first time."""
     port = servers.free_port()
-    command = [*servers.pinned(*cores), str(_binary()), "--port", str(port)]
+    command = [*servers.pinned(*cores), str(binary()), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
             if not servers.listens(server, port):
@@ -28,14 +31,19 @@ def running(*cores: int) -> Iterator[str]:
             server.terminate()
 
 
-def _binary() -> Path:
+def binary() -> Path:
+    """Give the program; npm fetches it the first time."""
     package = f"@dynoxide/linux-{ {'x86_64': 'x64', 'aarch64': 'arm64'}.get(platform.machine(), 'x64') }"
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / f"kvik/dynoxide-{VERSION}"
-    binary = cache / "node_modules" / package / "dynoxide"
-    if not binary.exists():
+    program = cache / "node_modules" / package / "dynoxide"
+    if not program.exists():
         if shutil.which("npm") is None:
-            sys.exit("this benchmark fetches Dynoxide with npm: apt-get install npm")
+            sys.exit("Dynoxide is fetched with npm: apt-get install npm")
         cache.mkdir(parents=True, exist_ok=True)
         install = ["npm", "install", "--silent", "--no-audit", "--no-fund", f"{package}@{VERSION}"]
         subprocess.run(install, cwd=cache, check=True)
-    return binary
+    return program
+
+
+if __name__ == "__main__":
+    print(binary())
