@@ -18,12 +18,14 @@ VERSION = "1.2.1"
 
 
 @contextlib.contextmanager
-def running() -> Iterator[str]:
-    """Start it on a free port, and give its URL; it is fetched by npm the first time."""
+def running(*cores: int) -> Iterator[str]:
+    """Start it on a free port, on these cores or on any, and give its URL; npm fetches it the first time."""
     port = servers.free_port()
-    with subprocess.Popen([binary(), "--port", str(port)], stdout=subprocess.DEVNULL) as server:
+    command = [*servers.pinned(*cores), str(binary()), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
-            servers.wait_for(port)
+            if not servers.listens(server, port):
+                sys.exit("Dynoxide did not start; it says why above")
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
