@@ -46,7 +46,7 @@ class Connection:
         except WireCannotServeError as error:
             if self._options.transport == "wire":
                 raise
-            self._events.warn("dynamodb.transport", transport="boto3", reason=error.reason)
+            self._events.warning("dynamodb.transport", transport="boto3", reason=error.reason)
             self._transport = Boto3Transport(self._options)
             await self._transport.open(deadline)
 

@@ -92,7 +92,7 @@ class Requester:
             return False
         if abs(skew - self._skew) >= _SMALLEST_SKEW:  # the first of many to notice
             self._skew = skew
-            self._events.warn("dynamodb.clock_skew", seconds=round(skew))
+            self._events.warning("dynamodb.clock_skew", seconds=round(skew))
         return True
 
     def _answer(self, reply: Reply) -> dict[str, Any]:
