@@ -39,8 +39,8 @@ run: $(STAMP) ## start examples/dynamodb, on SQLite unless DYNAMODB_TABLE is set
 	@echo "Stop with Ctrl-C."
 	@cd examples/dynamodb && exec ../../$(BIN)/python main.py
 
-test: $(STAMP) ## run the tests (pass options with ARGS="-k name"); DYNAMODB_ENDPOINT="URL,…" adds real servers
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## run the tests, on all cores (pass options with ARGS="-k name"); DYNAMODB_ENDPOINT="URL,…" adds real servers
+	$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff format --check .
