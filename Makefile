@@ -1,7 +1,6 @@
 # The verbs of this repository. Each that needs the virtual environment makes it first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench bench_overhead bench_kv durability soak standalone clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,8 +8,11 @@ PINS := -c constraints.txt --build-constraint constraints.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PROJECTS := ./framework ./drivers/sqlite ./drivers/dynamodb
+BENCHES := bench_http bench_dynamodb bench_kv bench_routes bench_connections bench_workers bench_startup bench_memory
 EXTRAS := [testing,tracing]
 PORT := $(or $(HTTP_PORT),8000)
+
+.PHONY: help setup run test lint format bench $(BENCHES) bench_instructions durability soak standalone clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,8 +39,8 @@ run: $(STAMP) ## start examples/dynamodb, on SQLite unless DYNAMODB_TABLE is set
 	@echo "Stop with Ctrl-C."
 	@cd examples/dynamodb && exec ../../$(BIN)/python main.py
 
-test: $(STAMP) ## run the tests (pass options with ARGS="-k name"); DYNAMODB_ENDPOINT adds a real server
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## run the tests, on all cores (pass options with ARGS="-k name"); DYNAMODB_ENDPOINT="URL,…" adds real servers
+	$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff format --check .
@@ -49,13 +51,14 @@ format: $(STAMP) ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: bench_overhead bench_kv ## measure, in ratios; needs wrk and npm (apt-get install wrk npm), and two cores
+bench: $(BENCHES) ## measure, in ratios; needs wrk and npm (apt-get install wrk npm), and two cores
 
-bench_overhead: $(STAMP)
-	$(BIN)/python benchmarks/overhead/bench.py $(ARGS)
-
-bench_kv: $(STAMP)
-	$(BIN)/python benchmarks/kv/bench.py $(ARGS)
+bench_http: PROGRAM := http_server.bench
+bench_dynamodb: PROGRAM := dynamodb.bench
+bench_kv: PROGRAM := kv.bench
+bench_routes bench_connections bench_workers bench_startup bench_memory bench_instructions: PROGRAM = http_server.$(@:bench_%=%)
+$(BENCHES) bench_instructions: $(STAMP)
+	PYTHONPATH=benchmarks $(BIN)/python -m $(PROGRAM) $(ARGS)
 
 durability: $(STAMP) ## kill a hundred processes that write to SQLite; nothing acknowledged may be lost
 	$(BIN)/python -m pytest -m durability $(ARGS)
@@ -67,4 +70,4 @@ standalone: $(STAMP) ## install each driver alone in an empty environment and us
 	$(BIN)/python -m pytest -m standalone $(ARGS)
 
 clean: ## remove what the other verbs have made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -1,14 +1,15 @@
 """What the tests under tests/ and examples/ share: the event loop's kind and DynamoDB servers to run against."""
 
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
-REAL_DYNAMODB = os.environ.pop("DYNAMODB_ENDPOINT", "")  # popped: no example under test may pick it up by itself
+from moto_server import moto_server
+
+# popped: no example under test may pick it up by itself
+OTHER_DYNAMODBS = [url for url in os.environ.pop("DYNAMODB_ENDPOINT", "").split(",") if url]
 
 os.environ.pop("DYNAMODB_TABLE", None)
 os.environ.update(
@@ -19,51 +20,26 @@ os.environ.update(
 )
 
 
-_MOTO = """
-import logging, threading
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.serving import make_server
-
-logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for each request
-one_at_a_time = threading.Lock()  # moto checks a condition and writes in two steps
-application = DomainDispatcherApplication(create_backend_app)
-
-def locked(environ, start_response):
-    with one_at_a_time:
-        return application(environ, start_response)
-
-server = make_server("127.0.0.1", 0, locked, threaded=True, request_handler=MotoRequestHandler)
-print(f"http://127.0.0.1:{server.port}", flush=True)
-server.serve_forever()
-"""
-
-
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Run async tests on asyncio alone, as the framework does."""
     return "asyncio"
 
 
-@pytest.fixture(scope="session", params=["moto", "endpoint"] if REAL_DYNAMODB else ["moto"])
+@pytest.fixture(scope="session", params=["moto", *OTHER_DYNAMODBS])
 def dynamodb_endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Give the URL of a DynamoDB server: moto's, and also DYNAMODB_ENDPOINT's when that is set."""
-    if request.param == "endpoint":
-        yield REAL_DYNAMODB
+    """Give the URL of a DynamoDB server: moto's, and also each of those that DYNAMODB_ENDPOINT lists."""
+    if request.param != "moto":
+        yield request.param
         return
-    # A process of its own, so that the server's work is not done on the interpreter that is being tested.
-    command = [sys.executable, "-c", _MOTO]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - ours
-        url = server.stdout.readline().strip() if server.stdout else ""
-        if not url:  # an empty endpoint would mean AWS
-            pytest.fail("moto's server did not start; it says why above")
+    with moto_server() as url:
         yield url
-        server.kill()
 
 
 @pytest.fixture(scope="session")
-def real_dynamodb() -> str:
-    """Give DYNAMODB_ENDPOINT, empty where it is not set."""
-    return REAL_DYNAMODB
+def other_dynamodbs() -> list[str]:
+    """Give the URLs that DYNAMODB_ENDPOINT lists."""
+    return OTHER_DYNAMODBS
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import json
 import os
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -22,13 +21,10 @@ from typing import Any
 import boto3
 import uvloop
 
+import dynoxide
 from kvik import KV, MemoryStore
 from kvik_dynamodb import DynamoDB
 from kvik_sqlite import SQLite
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-import dynoxide
 
 KEYS = [f"key-{number}" for number in range(100)]
 VALUES = itertools.cycle(["v" * 100, "w" * 100])  # in turns, for SQLite writes nothing where nothing changes

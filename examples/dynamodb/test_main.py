@@ -9,8 +9,8 @@ from pathlib import Path
 import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
+from moto_server import moto_server
 from support import Program, answers_as_shown, calls_in, curl, free_port, program, until
 
 from .main import app
@@ -128,14 +128,10 @@ def test_it_recovers_by_itself_when_dynamodb_comes(tmp_path: Path, table_name: s
     settings = {"DYNAMODB_TABLE": table_name, "DYNAMODB_ENDPOINT": f"http://127.0.0.1:{port}"}
     with program(HERE / "main.py", tmp_path, **settings) as running, running.client() as client:
         assert client.get("/.well-known/ready").status_code == 503
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-        server.start()
-        try:
+        with moto_server(port):
             until(lambda: client.get("/.well-known/ready").status_code == 200, running.output)
             assert client.post("/dynamodb?key=k").status_code == 201
             assert client.get("/dynamodb/k").status_code == 200
-        finally:
-            server.stop()
 
 
 def test_an_unreachable_dynamodb_does_not_keep_the_app_from_starting(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ async def test_busy_pool_does_not_starve_health(behind_proxy: Maker, proxy: Faul
     """With every ordinary connection held by a stalled call, health still reads."""
     async with behind_proxy(max_connections=2) as db:
         proxy.script.extend([stall] * 2)
-        calls = [asyncio.create_task(db.get("k")) for _ in range(4)]
+        calls = [asyncio.create_task(db.get(f"k{number}")) for number in range(4)]
         for _ in range(2):
             await proxy.stalled.acquire()
         assert (await db.health_check())["status"] == "UP"

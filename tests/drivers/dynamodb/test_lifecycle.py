@@ -313,7 +313,7 @@ async def test_closed_transport_refuses_calls(new_driver: Maker) -> None:
     assert transport is not None
     await db.close()
     for reserved in (False, True):
-        call = transport.call("GetItem", {}, within=1.0, reserved=reserved)
+        call = transport.call("GetItem", {}, asyncio.get_running_loop().time() + 1, reserved=reserved)
         assert "closed" in str(await fails(call))
 
 

@@ -1,6 +1,6 @@
-"""The retry policy by itself, over a function that fails as told."""
+"""The retry policy by itself, over a request that fails as told."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
 from typing import Any
 
 import pytest
@@ -14,47 +14,51 @@ THROTTLED: dict[str, Any] = {"code": "throttled", "cause": "throttled", "retryab
 DENIED: dict[str, Any] = {"code": "access_denied", "cause": "access denied"}
 
 
-def sender(*failures: dict[str, Any]) -> tuple[Callable[[float], Awaitable[str]], list[float]]:
-    """Give a function that fails so and then succeeds, and the list of the times it was given."""
-    script, calls = iter(failures), list[float]()
+class Sent:
+    """A request that fails so and then succeeds; it keeps the times of its attempts, and what it is told."""
 
-    async def send(left: float) -> str:
-        calls.append(left)
-        if failure := next(script, None):
+    def __init__(self, *failures: dict[str, Any], seconds: float = 30.0, write: bool = True) -> None:
+        self.write = write
+        self.deadline = asyncio.get_running_loop().time() + seconds
+        self.times: list[float] = []
+        self.retries: list[Retry] = []
+        self._script = iter(failures)
+
+    async def send(self) -> dict[str, Any]:
+        self.times.append(asyncio.get_running_loop().time())
+        if failure := next(self._script, None):
             raise DynamoDBError("no", **failure)
-        return "reply"
+        return {"Item": "reply"}
 
-    return send, calls
+    def failed(self, error: DynamoDBError) -> None:
+        """Leave it: the driver counts throttles here."""
 
-
-async def run(policy: RetryPolicy, send: Callable[[float], Awaitable[str]], **options: Any) -> str:
-    """Run a write under the policy, by default with plenty of time."""
-    return await policy.run(send, **{"total": 30.0, "write": True, "on_retry": lambda _: None, **options})
+    def retried(self, retry: Retry) -> None:
+        self.retries.append(retry)
 
 
 async def test_retryable_failures_are_sent_again() -> None:
     """Three failures are survived, and each is told to the observer."""
-    send, calls = sender(REFUSED, LOST, REFUSED)
-    told: list[Retry] = []
-    assert await run(RetryPolicy(), send, on_retry=told.append) == "reply"
-    assert len(calls) == 4
-    assert [retry.attempt for retry in told] == [1, 2, 3]
+    sent = Sent(REFUSED, LOST, REFUSED)
+    assert await RetryPolicy().run(sent) == {"Item": "reply"}
+    assert len(sent.times) == 4
+    assert [retry.attempt for retry in sent.retries] == [1, 2, 3]
 
 
 async def test_four_attempts_are_the_most() -> None:
     """The fourth failure is raised."""
-    send, calls = sender(*[REFUSED] * 4)
+    sent = Sent(*[REFUSED] * 4)
     with pytest.raises(DynamoDBError):
-        await run(RetryPolicy(), send)
-    assert len(calls) == 4
+        await RetryPolicy().run(sent)
+    assert len(sent.times) == 4
 
 
 async def test_other_failures_are_not_sent_again() -> None:
     """What cannot succeed later is raised at once."""
-    send, calls = sender(DENIED)
+    sent = Sent(DENIED)
     with pytest.raises(DynamoDBError):
-        await run(RetryPolicy(), send)
-    assert len(calls) == 1
+        await RetryPolicy().run(sent)
+    assert len(sent.times) == 1
 
 
 @pytest.mark.parametrize(
@@ -69,34 +73,33 @@ async def test_other_failures_are_not_sent_again() -> None:
 )
 async def test_outcome_belongs_to_the_whole_write(failures: list[dict[str, Any]], outcome: str) -> None:
     """Once an attempt may have been applied, no later failure proves that nothing was."""
-    send, _ = sender(*failures)
+    sent = Sent(*failures)
     with pytest.raises(DynamoDBError) as caught:
-        await run(RetryPolicy(), send)
+        await RetryPolicy().run(sent)
     assert caught.value.outcome == outcome
 
 
 async def test_a_read_changes_nothing() -> None:
     """A read's outcome is never in doubt."""
-    send, _ = sender(LOST, DENIED)
+    sent = Sent(LOST, DENIED, write=False)
     with pytest.raises(DynamoDBError) as caught:
-        await run(RetryPolicy(), send, write=False)
+        await RetryPolicy().run(sent)
     assert caught.value.outcome == "not_applied"
 
 
 async def test_retry_after_is_honoured() -> None:
     """The server's wish is the least pause."""
-    send, calls = sender({**REFUSED, "retry_after": 0.2})
-    await run(RetryPolicy(), send)
-    assert calls[0] - calls[1] >= 0.19
+    sent = Sent({**REFUSED, "retry_after": 0.2})
+    await RetryPolicy().run(sent)
+    assert sent.times[1] - sent.times[0] >= 0.19
 
 
 async def test_the_deadline_wins_over_retry_after() -> None:
     """A pause that would pass the deadline is not begun: the failure is raised at once."""
-    send, calls = sender({**THROTTLED, "retry_after": 60.0})
-    told: list[Retry] = []
+    sent = Sent({**THROTTLED, "retry_after": 60.0})
     with pytest.raises(DynamoDBError) as caught:
-        await run(RetryPolicy(), send, on_retry=told.append)
-    assert (len(calls), told, caught.value.retry_after) == (1, [], 60.0)
+        await RetryPolicy().run(sent)
+    assert (len(sent.times), sent.retries, caught.value.retry_after) == (1, [], 60.0)
 
 
 @pytest.mark.parametrize(("kind", "base"), [(REFUSED, 0.025), (THROTTLED, 1.0)])
@@ -113,13 +116,13 @@ def test_pauses_double_with_full_jitter(kind: dict[str, Any], base: float) -> No
 async def test_a_spent_budget_stops_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """When most calls fail, each is sent once: a brown-out does not multiply the load."""
     monkeypatch.setattr("kvik_dynamodb._retry._BASE", 0.0001)
-    policy, sent = RetryPolicy(), 0
+    policy, attempts = RetryPolicy(), 0
     for _ in range(30):
-        send, calls = sender(*[REFUSED] * 4)
+        sent = Sent(*[REFUSED] * 4)
         with pytest.raises(DynamoDBError):
-            await run(policy, send)
-        sent += len(calls)
-    assert sent == 30 + 500 // 14
+            await policy.run(sent)
+        attempts += len(sent.times)
+    assert attempts == 30 + 500 // 14
 
 
 def test_budget_is_earned_back_up_to_its_capacity() -> None:

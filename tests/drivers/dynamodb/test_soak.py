@@ -55,10 +55,10 @@ def totals() -> Iterator[Totals]:
 
 
 @pytest.fixture(scope="module")
-def server(real_dynamodb: str) -> Iterator[str]:
-    """Give DYNAMODB_ENDPOINT, else Dynoxide as the benchmarks have it; with moto it would take an hour."""
-    if real_dynamodb:
-        yield real_dynamodb
+def server(other_dynamodbs: list[str]) -> Iterator[str]:
+    """Give the first of DYNAMODB_ENDPOINT, else Dynoxide as the benchmarks have it; moto would take an hour."""
+    if other_dynamodbs:
+        yield other_dynamodbs[0]
         return
     sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
     import dynoxide  # noqa: PLC0415 - it is no module of the tests

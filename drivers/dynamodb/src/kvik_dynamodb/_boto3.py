@@ -43,17 +43,17 @@ class Boto3Transport:
     def region(self) -> str | None:
         return self._target.region or None
 
-    async def open(self, *, within: float) -> None:
-        await self._run(self._reserved, within, self._ensure_client)
+    async def open(self, deadline: float) -> None:
+        await self._run(self._reserved, deadline, self._ensure_client)
 
     async def call(
-        self, operation: str, payload: Mapping[str, Any], *, within: float, reserved: bool = False
+        self, operation: str, payload: Mapping[str, Any], deadline: float, *, reserved: bool = False
     ) -> dict[str, Any]:
         if reserved:
-            return await self._run(self._reserved, within, self._ensure_client_and_send, operation, payload)
+            return await self._run(self._reserved, deadline, self._ensure_client_and_send, operation, payload)
         if self._client is None and not self._closed:
             raise not_connected(self._target)
-        return await self._run(self._workers, within, self._send, operation, payload)
+        return await self._run(self._workers, deadline, self._send, operation, payload)
 
     async def close(self) -> None:
         self._closed = True
@@ -70,13 +70,14 @@ class Boto3Transport:
     async def _run(
         self,
         executor: ThreadPoolExecutor,
-        within: float,
+        deadline: float,
         work: Callable[P, T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
         if self._closed:
             raise closed(self._target)
+        within = deadline - asyncio.get_running_loop().time()
         job = executor.submit(work, *args, **kwargs)
         self._running.add(job)
         job.add_done_callback(self._running.discard)

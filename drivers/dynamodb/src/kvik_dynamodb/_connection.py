@@ -1,8 +1,7 @@
 """The life of what carries the requests: opened, used, closed, and opened again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from ._boto3 import Boto3Transport
 from ._errors import closed, not_connected
@@ -33,23 +32,23 @@ class Connection:
         async with self._opening:
             if self._closed:  # while this waited
                 raise closed(self._options.target)
-            await self._open_transport(self._options.total_timeout)
+            await self._open_transport(asyncio.get_running_loop().time() + self._options.total_timeout)
             await prepare()
 
-    async def _open_transport(self, within: float) -> None:
+    async def _open_transport(self, deadline: float) -> None:
         if self._transport is None:
             by_boto3 = self._options.transport == "boto3"
             self._transport = (
                 Boto3Transport(self._options) if by_boto3 else WireTransport(self._options, self._events)
             )
         try:
-            await self._transport.open(within=within)
+            await self._transport.open(deadline)
         except WireCannotServeError as error:
             if self._options.transport == "wire":
                 raise
-            self._events.warn("dynamodb.transport", transport="boto3", reason=error.reason)
+            self._events.warning("dynamodb.transport", transport="boto3", reason=error.reason)
             self._transport = Boto3Transport(self._options)
-            await self._transport.open(within=within)
+            await self._transport.open(deadline)
 
     async def close(self) -> None:
         """Refuse further requests, and give everything back."""
@@ -64,9 +63,3 @@ class Connection:
         if self._transport is None:
             raise (closed if self._closed else not_connected)(self._options.target)
         return self._transport
-
-    async def send(
-        self, name: str, payload: Mapping[str, Any], *, within: float, reserved: bool = False
-    ) -> dict[str, Any]:
-        """Send one request once; see Transport.call."""
-        return await self.transport().call(name, payload, within=within, reserved=reserved)

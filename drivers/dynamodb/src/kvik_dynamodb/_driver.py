@@ -16,6 +16,7 @@ from ._health import check_health
 from ._item import Layout, new_token
 from ._operations import Operations
 from ._options import Options, TransportName
+from ._reads import Reads
 from ._requests import Requests
 from ._scans import Scans
 from ._table import Table
@@ -94,6 +95,13 @@ class DynamoDB:
         self._writes = ConditionalWrites(self._requests, target, self._now)
         self._counters = Counters(self._writes, target)
         self._batches = Batches(self._requests, target, self._now, consistent=options.consistent_reads)
+        self._reads = Reads(
+            self._requests,
+            self._batches,
+            self._now,
+            consistent=options.consistent_reads,
+            together=options.batch_reads,
+        )
         self._scans = Scans(self._requests, self._now, consistent=options.consistent_reads)
 
     def __repr__(self) -> str:
@@ -153,11 +161,7 @@ class DynamoDB:
 
     async def get(self, key: str) -> str | None:
         """Give the value stored under a key, None if there is none or it has expired."""
-        operation = self._operations.begin()
-        payload = self._requests.get(key, consistent=self._options.consistent_reads)
-        reply = await operation.read("GetItem", payload)
-        stored = self._layout.read(reply.get("Item"), self.clock())
-        return None if stored is None else stored.value
+        return await self._reads.get(self._operations.begin(), key)
 
     async def set(self, key: str, value: str) -> None:
         """Store a value under a key for good, replacing what was there."""

@@ -61,7 +61,7 @@ class Events:
         """Tell of a request that is sent again after so many seconds."""
         pause_ms = round(pause * 1000)
         what = {"operation": operation, "code": error.code, "reason": error.reason}
-        self.warn("dynamodb.retry", **what, attempt=attempt, pause_ms=pause_ms)
+        self.warning("dynamodb.retry", **what, attempt=attempt, pause_ms=pause_ms)
         self._count(_RETRIES, **what)
 
     def throttled(self, operation: str, error: DynamoDBError) -> None:
@@ -89,9 +89,9 @@ class Events:
 
     def credentials_not_renewed(self, error: str) -> None:
         """Tell that credentials could not be renewed early; those that are there still work."""
-        self.warn("dynamodb.credentials_not_renewed", error=error)
+        self.warning("dynamodb.credentials_not_renewed", error=error)
 
-    def warn(self, event: str, **fields: Any) -> None:
+    def warning(self, event: str, **fields: Any) -> None:
         """Log an event that somebody may want to look at."""
         if self.logger is not None:
             self.logger.warning(event, table=self._table, **fields)

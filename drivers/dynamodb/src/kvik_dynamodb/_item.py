@@ -86,14 +86,20 @@ class Layout:
 
         Raises DynamoDBError with code ``corrupt`` if somebody stored something else than a string.
         """
-        if item is None:
+        if item is None or self._has_expired(item, now):
             return None
         expires_at = expires_at_of(item, self.ttl_attribute)
-        if expires_at is not None and expires_at <= now:
-            return None
         expiry = {name: item[name] for name in (self.ttl_attribute, EXPIRY) if name in item}
         token = self._text(item, TOKEN) if TOKEN in item else None
         return Stored(self._text(item, VALUE), token, expires_at, expiry)
+
+    def value(self, item: Item | None, now: float) -> str | None:
+        """Give what `read` would call its value, and nothing else."""
+        return None if item is None or self._has_expired(item, now) else self._text(item, VALUE)
+
+    def _has_expired(self, item: Item, now: float) -> bool:
+        expires_at = expires_at_of(item, self.ttl_attribute)
+        return expires_at is not None and expires_at <= now
 
     def _text(self, item: Item, name: str) -> str:
         text = item.get(name, {}).get("S")

@@ -2,13 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Protocol
 
 from ._errors import DynamoDBError, Outcome
-
-T = TypeVar("T")
 
 _ATTEMPTS = 4
 _BASE = 0.025  # seconds before the first retry, at most; doubled for each further one
@@ -33,16 +30,33 @@ class Budget:
         return True
 
     def earn(self, amount: int) -> None:
-        self.tokens = min(self.capacity, self.tokens + amount)
+        if self.tokens < self.capacity:
+            self.tokens = min(self.capacity, self.tokens + amount)
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Tell an observer of one retry; ``pause`` is in seconds."""
+    """Tell of one retry; ``pause`` is in seconds."""
 
     attempt: int
     pause: float
     error: DynamoDBError
+
+
+class Attempts(Protocol):
+    """What can be sent more than once; ``deadline`` is a time of the loop's clock."""
+
+    write: bool
+    deadline: float
+
+    async def send(self) -> dict[str, Any]:
+        """Send once. Raises DynamoDBError."""
+
+    def failed(self, error: DynamoDBError) -> None:
+        """Look at each failure, before it is decided whether to send again."""
+
+    def retried(self, retry: Retry) -> None:
+        """Look at each retry, before its pause."""
 
 
 class RetryPolicy:
@@ -51,42 +65,46 @@ class RetryPolicy:
     def __init__(self) -> None:
         self._budget = Budget()
 
-    async def run(
-        self,
-        send: Callable[[float], Awaitable[T]],
-        *,
-        total: float,
-        write: bool,
-        on_retry: Callable[[Retry], None],
-    ) -> T:
-        """Call ``send(seconds left)`` until it succeeds, fails for good, or ``total`` seconds are over.
+    async def run(self, attempts: Attempts) -> dict[str, Any]:
+        """Send until that succeeds, fails for good, or the time is over.
 
         The outcome of the error raised belongs to the whole call: after one attempt of a write that may have
         been applied, no later failure can prove that nothing was. A read changes nothing, whatever happens.
         """
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + total
+        try:
+            reply = await attempts.send()
+        except DynamoDBError as error:
+            first = error
+        else:
+            self._budget.earn(1)
+            return reply
+        return await self._send_again(attempts, first)
+
+    async def _send_again(self, attempts: Attempts, error: DynamoDBError) -> dict[str, Any]:
         outcome: Outcome = "not_applied"
-        earned = 1
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                reply = await send(deadline - clock())
-            except DynamoDBError as error:
-                outcome = "unknown" if write and error.outcome == "unknown" else outcome
-                error.outcome = outcome
-                pause = pause_before_retry(attempt, error)
-                cost = 5 if error.code == "throttled" else 14
-                if not error.retryable or attempt == _ATTEMPTS or clock() + pause >= deadline:
-                    raise
-                if not self._budget.spend(cost):
-                    raise
-                earned = cost
-                on_retry(Retry(attempt, pause, error))
-            else:
-                self._budget.earn(earned)
-                return reply
+        attempt = 1
+        while True:
+            attempts.failed(error)
+            outcome = "unknown" if attempts.write and error.outcome == "unknown" else outcome
+            error.outcome = outcome
+            cost = 5 if error.code == "throttled" else 14
+            pause = pause_before_retry(attempt, error)
+            if attempt == _ATTEMPTS or not self._allows(attempts, error, pause, cost):
+                raise error
+            attempts.retried(Retry(attempt, pause, error))
             await asyncio.sleep(pause)
-        raise AssertionError("the last attempt returns or raises")  # pragma: no cover - tells the type checker
+            attempt += 1
+            try:
+                reply = await attempts.send()
+            except DynamoDBError as another:
+                error = another
+            else:
+                self._budget.earn(cost)
+                return reply
+
+    def _allows(self, attempts: Attempts, error: DynamoDBError, pause: float, cost: int) -> bool:
+        in_time = asyncio.get_running_loop().time() + pause < attempts.deadline
+        return error.retryable and in_time and self._budget.spend(cost)
 
 
 def pause_before_retry(attempt: int, error: DynamoDBError) -> float:

@@ -31,7 +31,8 @@ class Table:
 
     async def probe(self, *, within: float) -> None:
         """Read the health key once."""
-        await self._operations.send("GetItem", self._probe, within=within, reserved=True)
+        deadline = asyncio.get_running_loop().time() + within
+        await self._operations.connection.transport().call("GetItem", self._probe, deadline, reserved=True)
 
     async def prepare(self) -> None:
         """Verify that calls will work; create a missing table if that was asked for."""

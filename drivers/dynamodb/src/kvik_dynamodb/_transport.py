@@ -13,21 +13,21 @@ class Transport(Protocol):
     def region(self) -> str | None:
         """The region in use; None until it is known."""
 
-    async def open(self, *, within: float) -> None:
-        """Prepare to carry requests; does nothing when that has been done.
+    async def open(self, deadline: float) -> None:
+        """Prepare to carry requests, by a time of the loop's clock; does nothing when that has been done.
 
         Raises DynamoDBError, for instance when no region can be found.
         """
 
     async def call(
-        self, operation: str, payload: Mapping[str, Any], *, within: float, reserved: bool = False
+        self, operation: str, payload: Mapping[str, Any], deadline: float, *, reserved: bool = False
     ) -> dict[str, Any]:
         """Send one request and give its answer, both in DynamoDB's low-level JSON shape.
 
-        ``operation`` is the API's name, such as GetItem. ``within``, in seconds, includes waiting for a
-        connection. ``reserved`` takes the lane that ordinary calls cannot fill. Raises DynamoDBError, whose
-        outcome speaks of this one attempt; for a failed condition ConditionFailedError, with the item of the
-        answer if there is one.
+        ``operation`` is the API's name, such as GetItem. ``deadline``, a time of the loop's clock, bounds
+        waiting for a connection too. ``reserved`` takes the lane that ordinary calls cannot fill. Raises
+        DynamoDBError, whose outcome speaks of this one attempt; for a failed condition ConditionFailedError,
+        with the item of the answer if there is one.
         """
 
     async def close(self) -> None:

@@ -103,6 +103,8 @@ class Lane:
         return reply._replace(is_second=True)
 
     async def _connect(self, deadline: float, reason: Literal["demand", "stale"]) -> HTTPConnection:
+        if self._closed:
+            raise closed(self._target)
         left = deadline - self._loop.time()
         try:
             async with asyncio.timeout(min(left, self._connect_timeout)):

@@ -39,15 +39,15 @@ class Requester:
         self._signer = signer
         self._credentials = credentials
         self._events = events
-        self._loop = asyncio.get_running_loop()
         self._skew = 0.0
 
-    async def call(self, lane: Lane, operation: str, payload: Mapping[str, Any], within: float) -> dict[str, Any]:
+    async def call(
+        self, lane: Lane, operation: str, payload: Mapping[str, Any], deadline: float
+    ) -> dict[str, Any]:
         """Send one request on a lane, and give its answer; see Transport.call.
 
         It is sent once more where only the signature was at fault: the clock's, or credentials that had expired.
         """
-        deadline = self._loop.time() + within
         body, skew = _encode(payload), self._skew
         credentials = self._credentials.known() or await self._look_for_credentials(deadline)
         reply = await lane.exchange(self._request(operation, body, credentials), deadline)
@@ -91,7 +91,7 @@ class Requester:
             return False
         if abs(skew - self._skew) >= _SMALLEST_SKEW:  # the first of many to notice
             self._skew = skew
-            self._events.warn("dynamodb.clock_skew", seconds=round(skew))
+            self._events.warning("dynamodb.clock_skew", seconds=round(skew))
         return True
 
     def _answer(self, reply: Reply) -> dict[str, Any]:

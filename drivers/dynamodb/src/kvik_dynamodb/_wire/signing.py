@@ -7,12 +7,13 @@ import hmac
 import time
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _CONTENT_TYPE: Final = "application/x-amz-json-1.0"
 _API: Final = "DynamoDB_20120810"
 _SERVICE: Final = "dynamodb"
+_BLOCK: Final = 64  # bytes; SHA-256 works on blocks of this size
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,45 +32,73 @@ class Signer:
         self._region = region
         self._authority = authority
         self._agent = agent
-        self._second = -1
-        self._timestamp = ""
-        self._date = ""
-        self._key = b""
-        self._key_of = ("", "")
+        self._kept_for: tuple[int, Credentials | None] = (-1, None)
+        self._parts: dict[str, _Parts] = {}
+        self._key = _Key("", "", region)
 
     def request(self, operation: str, body: bytes, credentials: Credentials, now: float) -> bytes:
         """Give the bytes of a request, signed for this time, in seconds since the epoch."""
-        self._set_time(int(now))
-        token, names = "", "content-type;host;x-amz-date;x-amz-target"
-        if credentials.token:
-            token = f"x-amz-security-token:{credentials.token}\n"
-            names = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target"
-        signed = (
-            f"content-type:{_CONTENT_TYPE}\nhost:{self._authority}\nx-amz-date:{self._timestamp}\n"
-            f"{token}x-amz-target:{_API}.{operation}\n"
+        second = int(now)
+        if self._kept_for != (second, credentials):
+            self._kept_for = (second, credentials)
+            self._parts.clear()
+        parts = self._parts.get(operation) or self._make_parts(operation, second, credentials)
+        canonical = sha256(parts.canonical + sha256(body).hexdigest().encode()).hexdigest()
+        signature = self._key.sign(parts.to_sign + canonical.encode())
+        return b"%b%b\r\ncontent-length:%d\r\n\r\n%b" % (parts.head, signature, len(body), body)
+
+    def _make_parts(self, operation: str, second: int, credentials: Credentials) -> "_Parts":
+        timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+        date = timestamp[:8]
+        if not self._key.serves(date, credentials.secret_key):
+            self._key = _Key(date, credentials.secret_key, self._region)
+        headers = {
+            "content-type": _CONTENT_TYPE,
+            "host": self._authority,
+            "x-amz-date": timestamp,
+            **({"x-amz-security-token": credentials.token} if credentials.token else {}),
+            "x-amz-target": f"{_API}.{operation}",
+        }
+        names = ";".join(headers)
+        lines = [f"{name}:{value}" for name, value in headers.items()]
+        scope = f"{date}/{self._region}/{_SERVICE}/aws4_request"
+        signed_by = f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature="
+        others = [f"user-agent:{self._agent}", "accept-encoding:identity", f"authorization:{signed_by}"]
+        made = self._parts[operation] = _Parts(
+            canonical="\n".join(["POST", "/", "", *lines, "", names, ""]).encode(),
+            to_sign=f"{_ALGORITHM}\n{timestamp}\n{scope}\n".encode(),
+            head="\r\n".join(["POST / HTTP/1.1", *lines, *others]).encode(),
         )
-        canonical = f"POST\n/\n\n{signed}\n{names}\n{sha256(body).hexdigest()}"
-        scope = f"{self._date}/{self._region}/{_SERVICE}/aws4_request"
-        to_sign = f"{_ALGORITHM}\n{self._timestamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(self._signing_key(credentials.secret_key), to_sign.encode(), "sha256").hex()
-        head = signed.replace("\n", "\r\n")
-        return (
-            f"POST / HTTP/1.1\r\n{head}authorization:{_ALGORITHM} Credential={credentials.access_key}/{scope}, "
-            f"SignedHeaders={names}, Signature={signature}\r\n"
-            f"user-agent:{self._agent}\r\naccept-encoding:identity\r\ncontent-length:{len(body)}\r\n\r\n"
-        ).encode() + body
+        return made
 
-    def _set_time(self, second: int) -> None:
-        if second != self._second:
-            self._second = second
-            self._timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
-            self._date = self._timestamp[:8]
 
-    def _signing_key(self, secret_key: str) -> bytes:
-        """Derive the day's key, which serves every request of the day."""
-        if self._key_of != (self._date, secret_key):
-            key = f"AWS4{secret_key}".encode()
-            for part in (self._date, self._region, _SERVICE, "aws4_request"):
-                key = hmac.digest(key, part.encode(), "sha256")
-            self._key, self._key_of = key, (self._date, secret_key)
-        return self._key
+class _Parts(NamedTuple):
+    """Hold what all requests of one operation share for a second, up to what depends on the body."""
+
+    canonical: bytes
+    to_sign: bytes
+    head: bytes
+
+
+class _Key:
+    """Sign with the key of one day; RFC 2104's two hashes of it are begun once."""
+
+    def __init__(self, date: str, secret_key: str, region: str) -> None:
+        self._of = (date, secret_key)
+        key = f"AWS4{secret_key}".encode()
+        for part in (date, region, _SERVICE, "aws4_request"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        padded = key.ljust(_BLOCK, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in padded))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in padded))
+
+    def serves(self, date: str, secret_key: str) -> bool:
+        """Tell whether this is the key of a day and a secret."""
+        return self._of == (date, secret_key)
+
+    def sign(self, text: bytes) -> bytes:
+        """Give the HMAC, in hexadecimal digits."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text)
+        outer.update(inner.digest())
+        return outer.hexdigest().encode()

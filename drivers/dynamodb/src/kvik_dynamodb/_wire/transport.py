@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from botocore.httpsession import where
 from botocore.session import Session, get_session
 
-from .._errors import closed, not_connected, timed_out
+from .._errors import closed, not_connected
 from .._events import Events
-from .._failures import translate
+from .._failures import out_of_time, translate
 from .._options import Options
 from .._transport import WireCannotServeError
 from .credentials import CredentialSource
@@ -62,22 +62,23 @@ class WireTransport:
     def region(self) -> str | None:
         return self._target.region or None
 
-    async def open(self, *, within: float) -> None:
+    async def open(self, deadline: float) -> None:
         """Find out where DynamoDB is. Raises WireCannotServeError where what is wanted takes botocore."""
         async with self._opening:
             if self._closed:
                 raise closed(self._target)
-            self._line = self._line or self._lay(await self._find(within))
+            self._line = self._line or self._lay(await self._find(deadline))
 
     async def call(
-        self, operation: str, payload: Mapping[str, Any], *, within: float, reserved: bool = False
+        self, operation: str, payload: Mapping[str, Any], deadline: float, *, reserved: bool = False
     ) -> dict[str, Any]:
         if self._line is None and reserved:
-            await self.open(within=within)
+            await self.open(deadline)
         line = self._line
         if line is None:
             raise (closed if self._closed else not_connected)(self._target)
-        return await line.requester.call(line.reserved if reserved else line.ordinary, operation, payload, within)
+        lane = line.reserved if reserved else line.ordinary
+        return await line.requester.call(lane, operation, payload, deadline)
 
     async def close(self) -> None:
         self._closed = True
@@ -86,11 +87,12 @@ class WireTransport:
             await asyncio.gather(self._line.ordinary.close(grace), self._line.reserved.close(grace))
             self._line.credentials.close()
 
-    async def _find(self, within: float) -> _Found:
+    async def _find(self, deadline: float) -> _Found:
         try:
-            return await asyncio.wait_for(asyncio.to_thread(_find, self._options), within)
+            async with asyncio.timeout_at(deadline):
+                return await asyncio.to_thread(_find, self._options)
         except TimeoutError:
-            raise timed_out(self._target, within, started=True) from None
+            raise out_of_time(self._target) from None
         except WireCannotServeError:
             raise
         except Exception as error:

@@ -1,0 +1,88 @@
+"""How long do import and start take, and how much memory an idle server? FastAPI is measured beside.
+
+Imports are timed inside a new process each, starts from the process's begin to an open port, memory a second after
+that. Ratios are to FastAPI in the same round. For these the figures themselves, medians, are goals as well.
+What an import spends its time on: python -X importtime -c "import kvik".
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import figures
+import peers
+from http_server.contenders import CONTENDERS, running
+
+_MIB = 2**20
+_IMPORT = "import time; begun = time.perf_counter(); import {}; print(1e3 * (time.perf_counter() - begun))"
+_BASE = "fastapi"
+Measured = dict[str, list[float]]
+
+
+def main() -> None:
+    """Run the rounds, and print what importing costs and what a server does."""
+    options = _options()
+    imports: Measured = {name: [] for name in ("fastapi", "starlette", "kvik", "kvik_sqlite", "kvik_dynamodb")}
+    starts: Measured = {name: [] for name in ("fastapi", "fastapi-logs", "starlette", "kvik", "kvik-spans")}
+    memory: Measured = {name: [] for name in starts}
+    for number in range(options.rounds):
+        for name, own in imports.items():
+            own.append(_import_ms(name))
+        for name in starts:
+            start_ms, resident_mib = _start(name)
+            starts[name].append(start_ms)
+            memory[name].append(resident_mib)
+        print(f"round {number + 1} of {options.rounds} done", file=sys.stderr)
+    tables = {
+        "import, ms": _rows(imports, str),
+        "start, ms": _rows(starts, _server),
+        "idle, MiB": _rows(memory, _server),
+    }
+    for title, rows in tables.items():
+        figures.show(title, {"median": ("median", ".1f"), "to FastAPI": ("ratio", ".2f")}, rows)
+    figures.write(options.json, str(__doc__), options.rounds, tables)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of all contenders, default 7")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    return parser.parse_args()
+
+
+def _import_ms(module: str) -> float:
+    python = peers.python() if module in {"fastapi", "starlette"} else sys.executable
+    command = [python, "-c", _IMPORT.format(module if module != "starlette" else "starlette.applications")]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _start(name: str) -> tuple[float, float]:
+    begun = time.perf_counter()
+    with running(CONTENDERS[name]) as server:
+        start_ms = 1e3 * (time.perf_counter() - begun)
+        time.sleep(1)
+        return start_ms, server.resident_bytes() / _MIB
+
+
+def _server(name: str) -> str:
+    return CONTENDERS[name].name
+
+
+def _rows(measured: Mapping[str, list[float]], named: Callable[[str], str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": named(name),
+            "median": statistics.median(own),
+            "ratio": figures.median_ratio(own, measured[_BASE]),
+        }
+        for name, own in measured.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()
