@@ -98,23 +98,23 @@ def test_a_signature_by_example() -> None:
     keys = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "a-session-token")
     body = '{"TableName":"t","Key":{"pk":{"S":"grüße"}}}'.encode()
     signature = "1c8ebfa6662dc151ba5e382d6d5bd4ae99dbf8b34e832e3934004d48f5b3e076"
-    assert signer.request("GetItem", body, keys, 1_900_000_000.75).decode().split("\r\n") == [
-        "POST / HTTP/1.1",
-        "content-type:application/x-amz-json-1.0",
-        "host:localhost:8001",
-        "x-amz-date:20300317T174640Z",
-        "x-amz-security-token:a-session-token",
-        "x-amz-target:DynamoDB_20120810.GetItem",
-        (
-            "authorization:AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20300317/eu-west-1/dynamodb/aws4_request, "
+    request = signer.request("GetItem", body, keys, 1_900_000_000.75)
+    assert request.startswith(b"POST / HTTP/1.1\r\n")
+    assert request.endswith(b"\r\n\r\n" + body)
+    assert headers_of(request) == {
+        "content-type": "application/x-amz-json-1.0",
+        "host": "localhost:8001",
+        "x-amz-date": "20300317T174640Z",
+        "x-amz-security-token": "a-session-token",
+        "x-amz-target": "DynamoDB_20120810.GetItem",
+        "authorization": (
+            "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20300317/eu-west-1/dynamodb/aws4_request, "
             f"SignedHeaders=content-type;host;x-amz-date;x-amz-security-token;x-amz-target, Signature={signature}"
         ),
-        "user-agent:example",
-        "accept-encoding:identity",
-        "content-length:46",
-        "",
-        body.decode(),
-    ]
+        "user-agent": "example",
+        "accept-encoding": "identity",
+        "content-length": "46",
+    }
 
 
 def test_a_signer_follows_the_day_and_the_keys() -> None:
