@@ -47,7 +47,7 @@ async def test_a_slow_source_ends_calls_in_time(
     surroundings.environment.setenv("AWS_METADATA_SERVICE_TIMEOUT", "20")
     provide(surroundings)
     surroundings.issuer.opened.clear()
-    db = guarded(total_timeout=0.3)
+    db = guarded(total_timeout=0.2)
     beats = 0
 
     async def beat() -> None:

@@ -27,6 +27,7 @@ ROUNDS = 10
 
 TIMES: dict[str, Any] = {"connect_timeout": 1.0, "read_timeout": 0.3, "total_timeout": 2.0}
 WORKERS = {"wire": 28, "wire, batch_reads": 16, "boto3": 2}
+EXPECTED = {"ok", "cancelled", "conflict", "deadline_exceeded", "partial_failure", "throttled", "unavailable"}
 
 
 class Totals:
@@ -87,6 +88,7 @@ async def test_random_faults_break_no_promise(server: str, table_name: str, tota
     totals.longest = max(totals.longest, work.longest)
     broken = [violation for key in work.histories for violation in _check(work, key)]
     assert not broken, _report(work, broken)
+    assert {outcome.partition(",")[0] for _, outcome in work.outcomes} <= EXPECTED
     assert work.longest < TIMES["total_timeout"] + 1
     assert asyncio.all_tasks() == tasks
 
