@@ -238,7 +238,7 @@ async def test_keys_that_have_ended_are_waited_for(
             SECONDS_LEFT, lambda keys: -1.0 if vars(keys)["_access_key"] == "AKIDISSUED1" else 3600.0
         )
         error = await failure_of(db.set("k", "v"))
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
         assert (error.code, error.cause, error.outcome) == ("deadline_exceeded", "credentials", "not_applied")
         assert guard.callers == []
         db.use_deadline(lambda: None)
