@@ -152,7 +152,7 @@ _ROWS: Mapping[str, _Row] = {
         _DENIED: "AccessDeniedException AccessDenied UnrecognizedClientException InvalidClientTokenId"
         " InvalidSignatureException SignatureDoesNotMatch IncompleteSignature IncompleteSignatureException"
         " MissingAuthenticationToken MissingAuthenticationTokenException ExpiredTokenException ExpiredToken"
-        " RequestExpired NotAuthorized OptInRequired",
+        " RequestExpired RequestTimeTooSkewed NotAuthorized OptInRequired",
         _CREDENTIALS: "NoCredentialsError PartialCredentialsError CredentialRetrievalError NoAuthTokenError"
         " TokenRetrievalError SSOError LoginError MetadataRetrievalError ProfileNotFound"
         " UnknownCredentialError RefreshWithMFAUnsupportedError",
