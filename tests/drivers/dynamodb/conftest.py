@@ -161,8 +161,13 @@ async def nothing_leaks(proxy: FaultProxy) -> AsyncIterator[None]:
     """Demand that a test's drivers, once closed, have left no connection, task or thread."""
     before = other_tasks()
     yield
-    gc.collect()  # urllib3 closes connections once nothing refers to them, and failures do so in circles
-    await eventually(lambda: not proxy.open, "a connection is still open")
+
+    def is_closed() -> bool:
+        if proxy.open:
+            gc.collect()  # urllib3 closes connections once nothing refers to them, and failures do so in circles
+        return not proxy.open
+
+    await eventually(is_closed, "a connection is still open")
     await eventually(lambda: not other_tasks() - before, "a task still runs")
     assert threads_of_drivers() == []
 

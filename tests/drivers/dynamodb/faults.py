@@ -284,5 +284,6 @@ class FaultProxy:
         reply = await fault(exchange)
         writer.write(reply)
         await writer.drain()
-        head_sent, _, body_sent = reply.partition(b"\r\n\r\n")
-        return f"content-length: {len(body_sent)}\r".encode() in head_sent + b"\r"
+        head_sent, _, body_sent = reply.rpartition(b"\r\n\r\n")
+        is_whole = f"content-length: {len(body_sent)}\r".encode() in head_sent + b"\r"
+        return is_whole or reply.endswith(b"\r\n0\r\n\r\n")
