@@ -86,6 +86,17 @@ async def test_a_name_whose_addresses_all_swallow(at: At, proxy: FaultProxy, bla
     assert proxy.requests == []
 
 
+async def test_a_deadline_that_ends_while_connecting(at: At, proxy: FaultProxy, black_hole: str) -> None:
+    """The caller's time was too short, which says nothing about the server; nothing was sent."""
+    db = at(black_hole)(connect_timeout=0.3, total_timeout=0.1)
+    for call in (db.connect(), db.set("k", "v")):
+        with pytest.raises(DynamoDBError) as caught:
+            await call
+        assert caught.value.code == "deadline_exceeded"
+    await db.close()
+    assert proxy.requests == []
+
+
 async def test_a_name_that_nobody_knows(at: At, proxy: FaultProxy) -> None:
     """It may be known a moment later; nothing was sent."""
     await fails_to_connect(at()(), "network")

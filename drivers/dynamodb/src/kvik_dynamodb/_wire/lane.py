@@ -104,11 +104,14 @@ class Lane:
 
     async def _connect(self, deadline: float, reason: Literal["demand", "stale"]) -> HTTPConnection:
         left = deadline - self._loop.time()
+        if left <= 0:
+            raise out_of_time(self._target)
         try:
             async with asyncio.timeout(min(left, self._connect_timeout)):
                 connection = await self._pool.fresh()
         except TimeoutError:
-            raise connect_timed_out(self._target) from None
+            too_late = out_of_time if left < self._connect_timeout else connect_timed_out
+            raise too_late(self._target) from None
         except OSError as error:
             raise unreachable(self._target, error) from error
         self._events.connected(reason)
