@@ -218,12 +218,17 @@ class FaultProxy:
         self.requests: list[dict[str, Any]] = []
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
+        await self.listen()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    async def listen(self) -> None:
+        """Begin, or begin again after close, on the same port."""
+        self._closing.clear()
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         """Stop listening, and end every connection."""
