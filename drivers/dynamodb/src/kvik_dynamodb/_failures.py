@@ -208,7 +208,7 @@ def unprocessed(target: Target) -> DynamoDBError:
     return _THROTTLED.error(target, "unprocessed")
 
 
-def unreachable(target: Target, error: OSError) -> DynamoDBError:
+def unreachable(target: Target, error: Exception) -> DynamoDBError:
     """Make the error for a server to which no connection could be made."""
     row = _UNTRUSTED if _is_about_trust(error) else _UNREACHABLE
     return row.error(target, type(error).__name__)

@@ -112,7 +112,7 @@ class Lane:
         except TimeoutError:
             too_late = out_of_time if left < self._connect_timeout else connect_timed_out
             raise too_late(self._target) from None
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for a name that DNS cannot have
             raise unreachable(self._target, error) from error
         self._events.connected(reason)
         return connection
