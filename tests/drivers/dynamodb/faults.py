@@ -230,9 +230,13 @@ class FaultProxy:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
+    def stop_listening(self) -> None:
+        """Refuse new connections, and serve the others."""
+        self._server.close()
+
     async def close(self) -> None:
         """Stop listening, and end every connection."""
-        self._server.close()
+        self.stop_listening()
         self._closing.set()
         self.release()
         await self.hang_up()

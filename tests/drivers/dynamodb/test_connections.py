@@ -1,17 +1,23 @@
 """Connections that are refused, reset, or closed while idle."""
 
+import asyncio
+
 import pytest
 
 from kvik_dynamodb import DynamoDBError
+from support import eventually
 
 from .conftest import EventLog, Maker
 from .faults import (
+    Exchange,
     Fault,
     FaultProxy,
     answer,
+    cut_reply,
     cut_reply_by_reset,
     drop,
     drop_by_reset,
+    hold,
     lose_reply_by_reset,
 )
 
@@ -131,6 +137,54 @@ async def test_what_a_dead_connection_delivered_stays_in_doubt(
             await db.set("k", "w")
         assert (caught.value.code, caught.value.outcome) == ("access_denied", "unknown")
         assert await db.get("k") == "w"
+
+
+async def test_a_dead_connection_and_a_server_that_is_gone(wire_behind_proxy: Maker, proxy: FaultProxy) -> None:
+    """That nobody listens any more does not prove that the dead connection delivered nothing."""
+
+    async def vanish(exchange: Exchange) -> bytes:
+        proxy.stop_listening()
+        return await lose_reply_by_reset(exchange)
+
+    async with wire_behind_proxy() as db:
+        await db.set("k", "v")
+        proxy.script.append(vanish)
+        with pytest.raises(DynamoDBError) as caught:
+            await db.set("k", "w")
+        assert (caught.value.code, caught.value.outcome) == ("unavailable", "unknown")
+        await proxy.hang_up()
+        await proxy.listen()
+        assert await db.get("k") == "w"
+
+
+async def test_a_kept_connection_that_dies_in_the_answer_is_a_retry(
+    wire_behind_proxy: Maker, proxy: FaultProxy
+) -> None:
+    """It had not been dead before: the server is at fault, and somebody may want to know."""
+    log, db = EventLog(), wire_behind_proxy()
+    db.use_logger(log)
+    async with db:
+        await db.set("k", "v")
+        proxy.script.append(cut_reply)
+        assert await db.get("k") == "v"
+    assert [event for event, _ in log.warnings] == ["dynamodb.retry"]
+
+
+async def test_where_one_kept_connection_is_dead_all_are_replaced(
+    wire_behind_proxy: Maker, proxy: FaultProxy
+) -> None:
+    """Each of the others would cost a call its free repetition: what stays is the new one, and health's."""
+    async with wire_behind_proxy() as db:
+        proxy.script.extend([hold] * 3)
+        calls = [asyncio.create_task(db.set(key, "v")) for key in "abc"]
+        for _ in range(3):
+            await proxy.stalled.acquire()
+        proxy.release()
+        await asyncio.gather(*calls)
+        assert proxy.open == 4
+        proxy.script.append(drop)
+        await db.get("k")
+        await eventually(lambda: proxy.open == 2)
 
 
 async def test_calls_in_turn_share_a_connection(behind_proxy: Maker, proxy: FaultProxy) -> None:
