@@ -1,6 +1,10 @@
 """What the driver's tests share: tables on a real server, and drivers on them."""
 
+import asyncio
+import gc
 import os
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +18,7 @@ from botocore.loaders import Loader, create_loader
 
 from kvik_dynamodb import DynamoDB
 from kvik_dynamodb._options import TransportName
+from support import eventually
 
 from .faults import FaultProxy
 from .sources import Guard, Issuer, Surroundings
@@ -132,6 +137,43 @@ async def proxy(dynamodb_endpoint: str) -> AsyncIterator[FaultProxy]:
 def behind_proxy(new_driver: Maker, table: str, proxy: FaultProxy, session: boto3.Session) -> Maker:
     """Give a maker of drivers, not connected, that reach their empty table through the proxy."""
     return partial(new_driver, table, "eu-west-1", proxy.url, session=session, **PATIENT)
+
+
+@pytest.fixture
+def wire_behind_proxy(table: str, proxy: FaultProxy, session: boto3.Session) -> Maker:
+    """Give a maker as of behind_proxy, for what the wire alone does."""
+    return partial(DynamoDB, table, "eu-west-1", proxy.url, session=session, transport="wire", **PATIENT)
+
+
+def threads_of_drivers() -> list[str]:
+    """Name the worker threads that are still alive, after giving them a moment to end."""
+    for _ in range(500):
+        names = [thread.name for thread in threading.enumerate() if thread.name.startswith("kvik-dynamodb")]
+        if not names:
+            break
+        time.sleep(0.02)
+    return names
+
+
+def other_tasks() -> set[asyncio.Task[Any]]:
+    """Give the tasks of this loop that are not the test runner's own."""
+    return {task for task in asyncio.all_tasks() if "TestRunner" not in repr(task.get_coro())}
+
+
+@pytest.fixture
+async def nothing_leaks(proxy: FaultProxy) -> AsyncIterator[None]:
+    """Demand that a test's drivers, once closed, have left no connection, task or thread."""
+    before = other_tasks()
+    yield
+
+    def is_closed() -> bool:
+        if proxy.open:
+            gc.collect()  # urllib3 closes connections once nothing refers to them, and failures do so in circles
+        return not proxy.open
+
+    await eventually(is_closed, "a connection is still open")
+    await eventually(lambda: not other_tasks() - before, "a task still runs")
+    assert threads_of_drivers() == []
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,9 @@
 import asyncio
 import http.client
 import json
+import socket
+import ssl
+import struct
 from binascii import crc32
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -130,6 +133,38 @@ async def drop(_: Exchange) -> bytes:
     return b""
 
 
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Close a connection with a TCP reset instead of a goodbye."""
+    at_once = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    writer.transport.abort()
+
+
+async def drop_by_reset(exchange: Exchange) -> bytes:
+    """Reset the connection without applying the request."""
+    reset(exchange.writer)
+    return b""
+
+
+async def lose_reply_by_reset(exchange: Exchange) -> bytes:
+    """Apply the request, and reset the connection."""
+    await asyncio.to_thread(exchange.forward)
+    return await drop_by_reset(exchange)
+
+
+async def cut_reply_by_reset(exchange: Exchange) -> bytes:
+    """Apply the request, and reset the connection in the middle of the answer."""
+    reply = (await asyncio.to_thread(exchange.forward)).encode()
+    exchange.writer.write(reply[: len(reply) // 2])
+    return await drop_by_reset(exchange)
+
+
+async def hold(exchange: Exchange) -> bytes:
+    """Raise the count of stalled requests, and pass this one on only when they are released."""
+    await stall(exchange)
+    return await forward()(exchange)
+
+
 async def stall(exchange: Exchange) -> bytes:
     """Raise the count of stalled requests, and answer nothing until they are released; then drop this one."""
     exchange.stalled.release()
@@ -160,36 +195,58 @@ wrong_crc = forward(lambda reply: Reply(reply.status, {**reply.headers, "x-amz-c
 
 
 class FaultProxy:
-    """Listen on loopback; treat each request by the next entry of the script, forward it when there is none."""
+    """Listen on loopback; treat each request by the next entry of the script, or as ``otherwise`` says.
 
-    def __init__(self, upstream: str, port: int = 0) -> None:
+    The first ``resets`` of the connections to come are reset before they are read.
+    """
+
+    def __init__(self, upstream: str, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
         self._upstream = urlsplit(upstream).netloc
-        self._port = port
+        self._tls = tls
+        self.port = port
         self._closing = asyncio.Event()
         self._released = asyncio.Event()
         self._connections: set[asyncio.Task[None]] = set()
         self.stalled = asyncio.Semaphore(0)
         self.script: deque[Fault] = deque()
+        self.otherwise = forward()
+        self.resets = 0
+        self.accepted = 0
+        self.most_open = 0
+        self.headers: list[Mapping[str, str]] = []
         self.operations: list[str] = []
         self.requests: list[dict[str, Any]] = []
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
+        await self.listen()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    async def listen(self) -> None:
+        """Begin, or begin again after close, on the same port."""
+        self._closing.clear()
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def stop_listening(self) -> None:
+        """Refuse new connections, and serve the others."""
+        self._server.close()
+
     async def close(self) -> None:
         """Stop listening, and end every connection."""
-        self._server.close()
+        self.stop_listening()
         self._closing.set()
         self.release()
+        await self.hang_up()
+        await self._server.wait_closed()
+
+    async def hang_up(self) -> None:
+        """End every connection, and go on listening."""
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
-        await self._server.wait_closed()
 
     def release(self) -> None:
         """End what is stalled; later requests may stall again."""
@@ -199,13 +256,23 @@ class FaultProxy:
     @property
     def url(self) -> str:
         """The endpoint to give to a driver."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def open(self) -> int:
+        """The number of connections that are open."""
+        return len(self._connections)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        self.accepted += 1
+        self.most_open = max(self.most_open, self.open)
         try:
+            if self.resets:
+                self.resets -= 1
+                reset(writer)
             with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
                 while await self._serve(reader, writer):
                     pass
@@ -220,10 +287,12 @@ class FaultProxy:
         body = await reader.readexactly(int(headers["content-length"]))
         self.operations.append(headers["x-amz-target"].partition(".")[2])
         self.requests.append(json.loads(body))
-        fault = self.script.popleft() if self.script else forward()
+        self.headers.append(headers)
+        fault = self.script.popleft() if self.script else self.otherwise
         exchange = Exchange(headers, body, self._upstream, writer, self.stalled, self._released, self._closing)
         reply = await fault(exchange)
         writer.write(reply)
         await writer.drain()
-        head_sent, _, body_sent = reply.partition(b"\r\n\r\n")
-        return f"content-length: {len(body_sent)}\r".encode() in head_sent + b"\r"
+        head_sent, _, body_sent = reply.rpartition(b"\r\n\r\n")
+        is_whole = f"content-length: {len(body_sent)}\r".encode() in head_sent + b"\r"
+        return is_whole or reply.endswith(b"\r\n0\r\n\r\n")

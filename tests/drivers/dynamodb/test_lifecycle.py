@@ -1,8 +1,6 @@
 """Connecting, creating the table, and closing."""
 
 import asyncio
-import threading
-import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +12,7 @@ from kvik_dynamodb import DynamoDB, DynamoDBError
 from kvik_dynamodb._item import Layout
 from kvik_dynamodb._table import ensure_table
 
-from .conftest import Maker
+from .conftest import Maker, threads_of_drivers
 from .faults import FaultProxy, answer, drip, stall
 
 if TYPE_CHECKING:
@@ -30,16 +28,6 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     found = "[default]\naws_access_key_id = test\naws_secret_access_key = test\n"
     return lambda: (tmp_path / "credentials").write_text(found)
-
-
-def threads_of_drivers() -> list[str]:
-    """Name the worker threads that are still alive, after giving them a moment to end."""
-    for _ in range(500):
-        names = [thread.name for thread in threading.enumerate() if thread.name.startswith("kvik-dynamodb")]
-        if not names:
-            break
-        time.sleep(0.02)
-    return names
 
 
 def every_verb(db: DynamoDB) -> list[Coroutine[Any, Any, object]]:

@@ -45,6 +45,7 @@ def test_repr_holds_no_secret() -> None:
         ({"endpoint": "localhost:8000"}, "endpoint must be a URL"),
         ({"endpoint": "http://"}, "endpoint must be a URL"),
         ({"endpoint": "http://localhost:x"}, "endpoint must be a URL"),
+        ({"endpoint": f"http://{'a' * 64}.example"}, "endpoint must be a URL"),
         ({"endpoint": "http://user:hidden@localhost"}, "no user, password or query"),
         ({"partition_key_name": ""}, "partition_key_name must have"),
         ({"partition_key_name": "k" * 256}, "partition_key_name must have"),

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ssl import SSLCertVerificationError
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -152,7 +151,7 @@ _ROWS: Mapping[str, _Row] = {
         _DENIED: "AccessDeniedException AccessDenied UnrecognizedClientException InvalidClientTokenId"
         " InvalidSignatureException SignatureDoesNotMatch IncompleteSignature IncompleteSignatureException"
         " MissingAuthenticationToken MissingAuthenticationTokenException ExpiredTokenException ExpiredToken"
-        " RequestExpired NotAuthorized OptInRequired",
+        " RequestExpired RequestTimeTooSkewed NotAuthorized OptInRequired",
         _CREDENTIALS: "NoCredentialsError PartialCredentialsError CredentialRetrievalError NoAuthTokenError"
         " TokenRetrievalError SSOError LoginError MetadataRetrievalError ProfileNotFound"
         " UnknownCredentialError RefreshWithMFAUnsupportedError",
@@ -180,9 +179,18 @@ def translate(error: Exception, target: Target) -> DynamoDBError:
     """Turn what a boto3 call raised into the driver's error."""
     if isinstance(error, ClientError):
         return translate_answer(error.response, target)
+    if _is_about_trust(error):
+        return _UNTRUSTED.error(target, type(error).__name__)
     names = (base.__name__ for base in type(error).__mro__)
     row = next((_ROWS[name] for name in names if name in _ROWS), _UNEXPECTED)
     return row.error(target, type(error).__name__)
+
+
+def _is_about_trust(error: BaseException | None) -> bool:
+    """Find Python's or urllib3's error of certificates behind botocore's, whose name says no more than TLS."""
+    while error is not None and type(error).__name__ not in {"SSLCertVerificationError", "CertificateError"}:
+        error = error.__context__
+    return error is not None
 
 
 def out_of_time(target: Target) -> DynamoDBError:
@@ -200,9 +208,9 @@ def unprocessed(target: Target) -> DynamoDBError:
     return _THROTTLED.error(target, "unprocessed")
 
 
-def unreachable(target: Target, error: OSError) -> DynamoDBError:
+def unreachable(target: Target, error: Exception) -> DynamoDBError:
     """Make the error for a server to which no connection could be made."""
-    row = _UNTRUSTED if isinstance(error, SSLCertVerificationError) else _UNREACHABLE
+    row = _UNTRUSTED if _is_about_trust(error) else _UNREACHABLE
     return row.error(target, type(error).__name__)
 
 

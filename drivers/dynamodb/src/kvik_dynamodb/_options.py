@@ -105,8 +105,9 @@ def _check_endpoint(endpoint: str) -> None:
         return
     try:
         parts = urlsplit(endpoint)
-        valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:  # an impossible port, an unclosed bracket
+        host = (parts.hostname or "").encode("idna")
+        valid = parts.scheme in {"http", "https"} and host and parts.port != 0
+    except ValueError:  # an impossible port or name, an unclosed bracket
         valid = False
     if not valid:
         raise misconfigured("endpoint must be a URL such as http://localhost:8001, or empty for AWS")

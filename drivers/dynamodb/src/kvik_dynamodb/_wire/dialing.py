@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Final
 
-from aiohappyeyeballs import start_connection
+from aiohappyeyeballs import AddrInfoType, start_connection
 
 from .http import HTTPConnection
 
@@ -33,7 +34,7 @@ async def dial(endpoint: Endpoint) -> HTTPConnection:
     """Give a new connection. Raises OSError, of which ssl.SSLError is one, for the last address that failed."""
     loop = asyncio.get_running_loop()
     addresses = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    connected = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER)
+    connected = await _connect(addresses)
     name = endpoint.host if endpoint.tls else None
     try:
         _, connection = await loop.create_connection(
@@ -43,3 +44,18 @@ async def dial(endpoint: Endpoint) -> HTTPConnection:
         connected.close()
         raise
     return connection
+
+
+async def _connect(addresses: Sequence[AddrInfoType]) -> socket.socket:
+    """Connect to one of the addresses; raise a cancellation that the race between them has kept to itself."""
+    before = _cancellations()
+    connected = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER)
+    if _cancellations() > before:  # it came while the race waited for its losers
+        connected.close()
+        raise asyncio.CancelledError
+    return connected
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

@@ -1,9 +1,12 @@
 """HTTP/1.1 on one connection that is kept alive: a request, its reply, the next request."""
 
 import asyncio
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import httptools
+
+_FIRST_FINAL_STATUS: Final = 200
+"""RFC 9110, 15.2: replies below only announce the one that counts."""
 
 
 class ConnectionBrokenError(Exception):
@@ -111,7 +114,7 @@ class HTTPConnection(asyncio.Protocol):
         self._silent = False
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("no HTTP")
             self.abort()
 
@@ -136,10 +139,13 @@ class HTTPConnection(asyncio.Protocol):
         self._body = self._body + body if self._body else body
 
     def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < _FIRST_FINAL_STATUS:
+            return
         if not self._parser.should_keep_alive():
             self.abort()
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(Reply(self._parser.get_status_code(), self._headers, self._body))
+            self._waiter.set_result(Reply(status, self._headers, self._body))
 
     def _fail(self, reason: str) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -106,12 +106,15 @@ class Lane:
         if self._closed:
             raise closed(self._target)
         left = deadline - self._loop.time()
+        if left <= 0:
+            raise out_of_time(self._target)
         try:
             async with asyncio.timeout(min(left, self._connect_timeout)):
                 connection = await self._pool.fresh()
         except TimeoutError:
-            raise connect_timed_out(self._target) from None
-        except OSError as error:
+            too_late = out_of_time if left < self._connect_timeout else connect_timed_out
+            raise too_late(self._target) from None
+        except (OSError, UnicodeError) as error:  # the latter for a name that DNS cannot have
             raise unreachable(self._target, error) from error
         self._events.connected(reason)
         return connection

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .._errors import BrokenReplyError, Target, closed, credentials_too_slow
+from .._errors import BrokenReplyError, DynamoDBError, Target, closed, credentials_too_slow
 from .._events import Events
 from .._failures import broken, no_credentials, translate_answer
 from .credentials import CredentialSource, SourceClosedError
@@ -51,16 +51,28 @@ class Requester:
         body, skew = _encode(payload), self._skew
         credentials = self._credentials.known() or await self._look_for_credentials(deadline)
         reply = await lane.exchange(self._request(operation, body, credentials), deadline)
-        if reply.status != _OK:
-            code = _code_of(_json(reply))
-            if code in _EXPIRED_CODES:
-                refused, credentials = credentials, await self._look_for_credentials(deadline, credentials)
-                again = credentials != refused
-            else:
-                again = code in _CLOCK_CODES and self._correct_clock(reply, skew)
-            if again:
-                reply = await lane.exchange(self._request(operation, body, credentials), deadline)
-        return self._answer(reply)
+        in_doubt = reply.is_second  # it speaks of its own request, and the first may have been applied
+        try:
+            if reply.status != _OK:
+                better = await self._sign_better(reply, credentials, skew, deadline)
+                if better is not None:
+                    reply = await lane.exchange(self._request(operation, body, better), deadline)
+                    in_doubt |= reply.is_second
+            return self._answer(reply)
+        except DynamoDBError as error:
+            if in_doubt:
+                error.outcome = "unknown"
+            raise
+
+    async def _sign_better(
+        self, reply: Reply, credentials: Credentials, skew: float, deadline: float
+    ) -> Credentials | None:
+        """Give what to sign with once more, None where another signature would change nothing."""
+        code = _code_of(_json(reply))
+        if code in _EXPIRED_CODES:
+            newer = await self._look_for_credentials(deadline, credentials)
+            return None if newer == credentials else newer
+        return credentials if code in _CLOCK_CODES and self._correct_clock(reply, skew) else None
 
     def _request(self, operation: str, body: bytes, credentials: Credentials) -> bytes:
         return self._signer.request(operation, body, credentials, time.time() + self._skew)
@@ -105,10 +117,7 @@ class Requester:
             except msgspec.DecodeError as error:
                 raise broken(self._target, "the body is no JSON object") from error
         described = _described(reply)
-        refusal = translate_answer(described, self._target)
-        if reply.is_second:
-            refusal.outcome = "unknown"  # it speaks of its own request, and the first may have been applied
-        raise refusal from RefusedError(described["Error"])
+        raise translate_answer(described, self._target) from RefusedError(described["Error"])
 
 
 def _described(reply: Reply) -> dict[str, Any]:

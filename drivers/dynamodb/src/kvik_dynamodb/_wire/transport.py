@@ -65,9 +65,11 @@ class WireTransport:
     async def open(self, deadline: float) -> None:
         """Find out where DynamoDB is. Raises WireCannotServeError where what is wanted takes botocore."""
         async with self._opening:
-            if self._closed:
+            found = None if self._closed or self._line else await self._find(deadline)
+            if self._closed:  # before, or meanwhile
                 raise closed(self._target)
-            self._line = self._line or self._lay(await self._find(deadline))
+            if found is not None:
+                self._line = self._lay(found)
 
     async def call(
         self, operation: str, payload: Mapping[str, Any], deadline: float, *, reserved: bool = False
