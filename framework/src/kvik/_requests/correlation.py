@@ -1,4 +1,4 @@
-"""The correlation id of a request: 32 hex digits, the trace id of W3C's Trace Context."""
+"""The ids of a request. Its correlation id: 32 hex digits, the trace id of W3C's Trace Context."""
 
 import os
 import re
@@ -12,6 +12,34 @@ _TRACEPARENT = re.compile(
 _VERSION_00_LENGTH = 55
 
 
+_BLOCK = 4096
+"""Bytes that the system is asked for at once."""
+
+
+class _RandomDigits:
+    """Give random hex digits from a block, so that the system is asked once in some hundred requests."""
+
+    def __init__(self) -> None:
+        self._forget()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)  # no two processes may give the same ids
+
+    def _forget(self) -> None:
+        self._digits = ""
+        self._at = 0
+
+    def take(self, count: int) -> str:
+        """Give so many digits that were never given before."""
+        at = self._at
+        self._at = end = at + count
+        if end > len(self._digits):
+            self._digits, at, self._at = os.urandom(_BLOCK).hex(), 0, count
+        return self._digits[at : self._at]
+
+
+_random = _RandomDigits()
+
+
 class Traceparent(NamedTuple):
     """Hold the fields of a valid traceparent header, each in hex digits."""
 
@@ -23,7 +51,12 @@ class Traceparent(NamedTuple):
 def correlation_id(headers: list[tuple[bytes, bytes]]) -> str:
     """Return the trace id of a valid traceparent header, else a random one."""
     traceparent = find_traceparent(headers)
-    return os.urandom(16).hex() if traceparent is None else traceparent.trace_id
+    return _random.take(32) if traceparent is None else traceparent.trace_id
+
+
+def new_span_id() -> str:
+    """Return the 16 hex digits that stand for the id of a span."""
+    return _random.take(16)
 
 
 def find_traceparent(headers: list[tuple[bytes, bytes]]) -> Traceparent | None:
