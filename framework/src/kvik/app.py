@@ -45,7 +45,7 @@ class App(Routes):
         self._dispatch = Dispatch(self._container, (http, built_in_routes(self._container)))
         self._websockets = WebSockets(self._container, websockets)
         self._app_middleware: list[Middleware] = []
-        self._entrance: ASGIApp | None = None  # made when all middleware is known
+        self._entrance: RequestPath | None = None  # made when all middleware is known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
@@ -53,8 +53,12 @@ class App(Routes):
             await self._lifecycle(scope, receive, send)
             return
         if self._entrance is None:
-            self._entrance = RequestPath(self._container, self._inside_middleware())
+            self._entrance = self._make_entrance()
         await self._entrance(scope, receive, send)
+
+    def _make_entrance(self) -> RequestPath:
+        middleware = self._inside_middleware() if self._app_middleware else None
+        return RequestPath(self._container, self._dispatch, self._websockets, middleware)
 
     def _inside_middleware(self) -> ASGIApp:
         async def routes(scope: Scope, receive: Receive, send: Send) -> None:

@@ -80,7 +80,7 @@ class Context:
         self.correlation_id = correlation_id
         self._websocket = websocket
         self._waits = Waits(asyncio.get_running_loop())
-        self._background: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._background: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = ()
         self._headers: Headers | None = None
         self._query: list[tuple[str, str]] | None = None
         self._body: Body | None = None
@@ -249,14 +249,14 @@ class Context:
         It goes on when the client leaves, and at its stop the app waits for it, within SHUTDOWN_GRACE_PERIOD.
         What it raises is logged.
         """
-        self._background.append((function, args))
+        self._background += ((function, args),)
 
     def start_background(self) -> None:
         """Start what `background` was given; the framework calls it when the handler has returned."""
         for function, args in self._background:
             self._container.background.start(function, args)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close what the request has opened, such as the files of a form; the framework calls it at the end."""
         if self._body is not None:
             self._body.close()
