@@ -61,13 +61,20 @@ class Observers:
         self._observers = (observer, *self._observers)
         self._of_requests = (observer, *self._of_requests)
 
-    def request_began(self, outgoing: "Outgoing") -> list[tuple[Observer, Any]]:
+    def request_began(self, outgoing: "Outgoing") -> Any:
         """Tell of a request's begin."""
-        return [(observer, observer.request_began(outgoing)) for observer in self._of_requests]
+        observers = self._of_requests
+        if len(observers) == 1:  # as in most apps
+            return observers[0].request_began(outgoing)
+        return [observer.request_began(outgoing) for observer in observers]
 
-    def request_ended(self, outgoing: "Outgoing", begun: list[tuple[Observer, Any]]) -> None:
+    def request_ended(self, outgoing: "Outgoing", begun: Any) -> None:
         """Tell of a request's end."""
-        for observer, own in reversed(begun):
+        observers = self._of_requests
+        if len(observers) == 1:
+            observers[0].request_ended(outgoing, begun)
+            return
+        for observer, own in zip(reversed(observers), reversed(begun), strict=True):
             observer.request_ended(outgoing, own)
 
     def operation_began(self, operation: Operation) -> list[Any]:

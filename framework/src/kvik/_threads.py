@@ -84,11 +84,9 @@ def is_coroutine_function(function: Callable[..., Any]) -> bool:
 class Waits:
     """Let a worker thread wait for awaitables of the loop, until what it works for is over."""
 
-    __slots__ = ("_is_over", "_loop", "_tasks")
-
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._tasks: set[asyncio.Task[None]] | None = None  # made when there is one, which is seldom
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_over = False
 
     def wait(self, awaitable: Awaitable[T]) -> T:
@@ -111,7 +109,7 @@ class Waits:
     def end(self) -> None:
         """Cancel what is waited for, and refuse more; called on the loop."""
         self._is_over = True
-        for task in self._tasks or ():
+        for task in self._tasks:
             task.cancel()
 
     def _start(self, awaitable: Awaitable[T], result: Future[T], context: contextvars.Context) -> None:
@@ -128,8 +126,6 @@ class Waits:
             except BaseException as error:  # noqa: BLE001 - it is handed to the thread, which raises it
                 result.set_exception(error)
 
-        if self._tasks is None:
-            self._tasks = set()
         task = self._loop.create_task(run(), context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -2,11 +2,12 @@
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .log_line import current_ids, rfc3339
+from .log_line import current_ids, rfc3339, to_the_second
 from .log_terminal import REQUEST
 from .log_values import visible
 from .logging import Logging
@@ -18,34 +19,22 @@ if TYPE_CHECKING:
 
 _SERVER_ERROR = 500
 _PROBES = "/.well-known/"
-
-
-class _Line(msgspec.Struct, gc=False):
-    """Hold an access line's fields in the order of every line: level, time, message and ids go first."""
-
-    level: str
-    time: str
-    message: str
-    trace_id: str
-    span_id: str
-    start_time: str
-    response_time: int
-    method: str
-    user_agent: str
-    ip: str
-    uri: str
-    response: int
-
-
-_encode = msgspec.json.Encoder().encode
+_LONGEST_KEPT = 256
+_TEMPLATE = (
+    '{"level":"%s","time":"%s.%06dZ","message":"request","trace_id":"%s","span_id":"%s",'
+    '"start_time":"%s.%06dZ","response_time":%d,"method":%s,"user_agent":%s,"ip":%s,"uri":%s,"response":%d}'
+)
+_LEVELS = {logging.INFO: "INFO", logging.ERROR: "ERROR"}
 
 
 class AccessLog:
     """Write a line for each request.
 
-    Off a terminal it is encoded here at once: the pipeline, which takes lines of any kind apart first, would give
-    the same bytes.
+    Off a terminal it is put together here at once: the pipeline, which takes lines of any kind apart first, would
+    give the same text. With `by_turns` the lines of one turn of the event loop are written together.
     """
+
+    by_turns = False
 
     def __init__(self, logs: Logging, *, log_probes: bool) -> None:
         self._logger = logs.logger
@@ -56,44 +45,72 @@ class AccessLog:
     def write(self, outgoing: "Outgoing") -> None:
         """Write the line of a request that has ended."""
         level = logging.ERROR if outgoing.status >= _SERVER_ERROR else logging.INFO
-        path = outgoing.scope["path"]
-        if level < self._sink.level.number or (path.startswith(_PROBES) and not self._log_probes):
+        if level < self._sink.level.number or not self._is_wanted(outgoing):
             return
-        line = _line(level, path, outgoing)
-        if self._on_terminal:
-            self._write_by_pipeline(level, line)
-            return
-        try:
-            text = _encode(line).decode()
-        except (ValueError, TypeError):  # lone surrogates, from a server that lets them pass
-            self._write_by_pipeline(level, line)
+        text = None if self._on_terminal else _text(level, outgoing)
+        if text is None:
+            self._logger.log(level, REQUEST, **_fields(outgoing))
+        elif self.by_turns and level < logging.ERROR:
+            self._sink.write_soon(text)
         else:
-            self._sink.write(level, visible(text))
+            self._sink.write(level, text)
 
-    def _write_by_pipeline(self, level: int, line: _Line) -> None:
-        own = ("level", "time", "message", "trace_id", "span_id")
-        fields = {name: value for name, value in msgspec.structs.asdict(line).items() if name not in own}
-        self._logger.log(level, REQUEST, **fields)
+    def _is_wanted(self, outgoing: "Outgoing") -> bool:
+        return self._log_probes or not outgoing.scope["path"].startswith(_PROBES)
 
 
-def _line(level: int, path: str, outgoing: "Outgoing") -> _Line:
-    now = time.time()
-    trace, span = current_ids()
+def _fields(outgoing: "Outgoing") -> dict[str, Any]:
     scope = outgoing.scope
-    return _Line(
-        "ERROR" if level == logging.ERROR else "INFO",
-        rfc3339(now),
-        REQUEST,
-        trace,
-        span,
-        rfc3339(now - outgoing.seconds),
-        int(outgoing.seconds * 1_000_000),
-        scope["method"],
-        _user_agent(scope),
-        scope["client"][0] if scope.get("client") else "",
-        path,
-        outgoing.status,
-    )
+    return {
+        "start_time": rfc3339(time.time() - outgoing.seconds),
+        "response_time": int(outgoing.seconds * 1_000_000),
+        "method": scope["method"],
+        "user_agent": _user_agent(scope),
+        "ip": _ip(scope),
+        "uri": scope["path"],
+        "response": outgoing.status,
+    }
+
+
+def _text(level: int, outgoing: "Outgoing") -> str | None:
+    """Write the line as JSON; None where it holds what only the pipeline knows to write."""
+    scope, now = outgoing.scope, time.time()
+    trace, span = current_ids()
+    second = int(now)
+    microseconds, took = int((now - second) * 1_000_000), int(outgoing.seconds * 1_000_000)
+    began = second if took <= microseconds else int(now - outgoing.seconds)
+    try:
+        return _TEMPLATE % (
+            _LEVELS[level],
+            to_the_second(second),
+            microseconds,
+            trace,
+            span,
+            to_the_second(began),
+            (microseconds - took) % 1_000_000,
+            took,
+            _kept(scope["method"]),
+            _kept(_user_agent(scope)),
+            _kept(_ip(scope)),
+            _quoted(scope["path"]) if outgoing.match.values else _kept(scope["path"]),
+            outgoing.status,
+        )
+    except (ValueError, TypeError, AttributeError):  # lone surrogates, from a server that lets them pass
+        return None
+
+
+def _quoted(text: str) -> str:
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return visible(msgspec.json.encode(text).decode())
+
+
+def _kept(text: str) -> str:
+    """Quote what the next requests are likely to have too."""
+    return _quoted_before(text) if len(text) <= _LONGEST_KEPT else _quoted(text)
+
+
+_quoted_before = lru_cache(maxsize=256)(_quoted)
 
 
 def _user_agent(scope: "Scope") -> str:
@@ -102,3 +119,8 @@ def _user_agent(scope: "Scope") -> str:
             agent: str = value.decode("latin-1")
             return agent
     return ""
+
+
+def _ip(scope: "Scope") -> Any:
+    client = scope.get("client")
+    return client[0] if client else ""

@@ -12,11 +12,11 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from .log_json import to_json
-from .log_line import span_id, trace_id
+from .log_line import NO_IDS, request_ids
 from .log_terminal import Terminal
 from .logger import Level, Logger, Sink
 
-__all__ = ["Logging", "span_id", "trace_id"]
+__all__ = ["NO_IDS", "Logging", "request_ids"]
 
 _CHATTY_LOGGERS = (
     *("uvicorn", "asyncio", "opentelemetry"),

@@ -4,6 +4,8 @@ import os
 import re
 from typing import NamedTuple
 
+from .headers import RawHeaders
+
 # https://www.w3.org/TR/trace-context/#traceparent-header: version, trace id, parent id, flags. A later version
 # may append fields; version ff and ids of zeros are invalid.
 _TRACEPARENT = re.compile(
@@ -48,18 +50,13 @@ class Traceparent(NamedTuple):
     flags: str
 
 
-def correlation_id(headers: list[tuple[bytes, bytes]]) -> str:
-    """Return the trace id of a valid traceparent header, else a random one."""
-    traceparent = find_traceparent(headers)
-    return _random.take(32) if traceparent is None else traceparent.trace_id
+def new_ids(headers: RawHeaders) -> tuple[str, str]:
+    """Return the trace id of a valid traceparent header, else a random one, and a random id for a span."""
+    digits, traceparent = _random.take(48), find_traceparent(headers)
+    return (digits[:32] if traceparent is None else traceparent.trace_id), digits[32:]
 
 
-def new_span_id() -> str:
-    """Return the 16 hex digits that stand for the id of a span."""
-    return _random.take(16)
-
-
-def find_traceparent(headers: list[tuple[bytes, bytes]]) -> Traceparent | None:
+def find_traceparent(headers: RawHeaders) -> Traceparent | None:
     """Return what the first traceparent header says, None where there is none or it is not valid."""
     for name, value in headers:
         if name == b"traceparent":

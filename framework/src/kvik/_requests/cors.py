@@ -20,6 +20,7 @@ class CORS:
         origins = [origin.strip() for origin in settings.access_control_allow_origin.split(",") if origin.strip()]
         self._enabled = bool(origins)
         self._any = "*" in origins
+        self._names_origins = self._enabled and not self._any
         self._origins = {origin.encode() for origin in origins}
         extra = settings.access_control_allow_headers
         self._fixed = raw_headers(
@@ -42,16 +43,16 @@ class CORS:
 
     def headers(self, request_headers: RawHeaders, methods: str) -> RawHeaders:
         """Give the headers of an answer on a path that has these methods; the list is not to be changed."""
-        return self._headers(self._listed_origin(request_headers), methods)
+        origin = self._listed_origin(request_headers) if self._names_origins else b""
+        return self._headers(origin, methods)
 
     def encoded(self, request_headers: RawHeaders, methods: str) -> bytes:
         """Give the same headers as the lines of a head."""
-        return self._encoded(self._listed_origin(request_headers), methods)
+        origin = self._listed_origin(request_headers) if self._names_origins else b""
+        return self._encoded(origin, methods)
 
     def _listed_origin(self, request_headers: RawHeaders) -> bytes:
         """Give the request's origin where it is one that is named in the policy, else nothing."""
-        if self._any or not self._enabled:
-            return b""
         origin = first_value(request_headers, b"origin")
         return origin if origin in self._origins else b""
 

@@ -1,5 +1,7 @@
 """From a request to what answers it: its route, the middleware of its groups, its handler or application."""
 
+from collections.abc import Awaitable
+
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -7,10 +9,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .._container import Container
 from ..errors import HTTPError
 from .handling import Handling
-from .interruption import Incoming
-from .outgoing import UNKNOWN, Outgoing, allow
+from .interruption import ASGIIncoming, Incoming
+from .outgoing import UNKNOWN, Outgoing
 from .replies import Reply
-from .routing import Endpoint, Match, Router
+from .routing import Endpoint, Match, Router, allow
 
 _STATE = "kvik.outgoing"  # where a request's Outgoing is found through a user's middleware
 
@@ -23,47 +25,51 @@ def keep_outgoing(scope: Scope, outgoing: Outgoing) -> None:
 class Dispatch:
     """Find a request's route and have it answered."""
 
-    def __init__(self, container: Container, routers: tuple[Router, ...]) -> None:
+    def __init__(self, container: Container, own: Router, built_in: Router) -> None:
         self._container = container
-        self._routers = routers
+        self._own = own
+        self._built_in = built_in
         self._handling = Handling(container)
         self._instances: dict[Middleware, ASGIApp] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request behind a user's middleware; an ASGI application for the scope "http"."""
         outgoing: Outgoing = scope[_STATE]
-        await self.answer(outgoing, Incoming(scope, receive, self._container.client_watch), send)
+        await self.answer(outgoing, ASGIIncoming(scope, receive, self._container.client_watch), send)
 
     def find(self, method: str, raw_path: bytes) -> Match:
         """Find the route, or the refusal 404, 405 or 400."""
-        methods: frozenset[str] = frozenset()
         try:
-            for router in self._routers:
-                match = router.find(method, raw_path)
-                methods |= match.methods
-                if match.route is not None:
-                    return match if match.methods == methods else Match(match.route, match.values, methods)
+            match = self._own.find(method, raw_path)
+            if match.route is not None:
+                return match
+            built_in = self._built_in.find(method, raw_path)
         except HTTPError as error:
             return Match(None, refusal=error)
+        methods = match.methods | built_in.methods
+        if built_in.route is not None:
+            return Match(built_in.route, built_in.values, methods)
         return Match(None, (), methods, _refusal(method, methods))
 
-    async def answer(self, outgoing: Outgoing, incoming: Incoming, send: Send | None = None) -> None:
+    def answer(self, outgoing: Outgoing, incoming: Incoming, send: Send | None = None) -> Awaitable[None]:
         """Answer one request, with its error if need be, through the `send` of a middleware if one is given."""
         if outgoing.match is UNKNOWN:
-            outgoing.take(self.find(incoming.scope["method"], raw_path_of(incoming.scope)))
+            outgoing.match = self.find(incoming.scope["method"], raw_path_of(incoming.scope))
         route = outgoing.match.route
         if route is None:
-            await self._answer_without_route(outgoing, incoming, send)
-        elif route.endpoint.is_plain:
-            await self._handling.answer(route.endpoint, outgoing, incoming, send)
-        else:
-            await self._enter_groups(route.endpoint, outgoing, incoming, send)
+            return self._answer_without_route(outgoing, incoming, send)
+        if route.endpoint.is_plain:
+            return self._handling.answer(route.endpoint, outgoing, incoming, send)
+        return self._enter_groups(route.endpoint, outgoing, incoming, send)
 
     async def _answer_without_route(self, outgoing: Outgoing, incoming: Incoming, send: Send | None) -> None:
         if outgoing.match.refusal is not None:
             await self._handling.refuse(outgoing.match.refusal, outgoing, incoming, send)
             return
-        headers = [(b"allow", outgoing.allow.encode()), (b"content-length", b"0")]  # OPTIONS asks what there is
+        headers = [
+            (b"allow", outgoing.match.allow.encode()),
+            (b"content-length", b"0"),
+        ]  # OPTIONS asks what there is
         await outgoing.send_reply(Reply(200, b"", headers), send, with_body=False)
 
     async def _enter_groups(
@@ -84,7 +90,7 @@ class Dispatch:
         if position < len(endpoint.middleware):
             await self._instance(endpoint.middleware[position])(scope, receive, send)
         elif endpoint.mounted_at is None:
-            incoming = Incoming(scope, receive, self._container.client_watch)
+            incoming = ASGIIncoming(scope, receive, self._container.client_watch)
             await self._handling.answer(endpoint, scope[_STATE], incoming, send)
         else:
             await endpoint.target(child_scope(scope, endpoint.mounted_at), receive, send)

@@ -1,10 +1,10 @@
 """One call of a handler: what may end it, and the answer to what it gives or raises."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response as StarletteResponse
 from starlette.types import Send
 
 from .._container import Container
@@ -15,7 +15,7 @@ from ..errors import HTTPError
 from .failures import partial_error
 from .interruption import Incoming, until_client_leaves
 from .outgoing import Outgoing
-from .replies import reply_to_result
+from .replies import Reply, reply_to_data, reply_to_result
 from .routing import Endpoint
 
 
@@ -36,7 +36,11 @@ class Handling:
         )
         try:
             result = await self._call(endpoint, context, incoming)
-            await self._send(result, context, outgoing, incoming, send=send)
+            reply = reply_to_data(result, incoming.scope["method"])
+            if reply is not None and send is None and outgoing.write(reply):
+                context.start_background()
+            else:
+                await self._send(result if reply is None else reply, context, outgoing, send)
         except ClientDisconnect:
             self._container.logger.debug("request.client_gone")
         except asyncio.CancelledError:
@@ -58,38 +62,44 @@ class Handling:
         reply = self._container.log_failure(error).reply(self._container.settings.error_format)
         await outgoing.send_reply(reply, send, with_body=incoming.scope["method"] != "HEAD")
 
-    async def _send(
-        self, result: Any, context: Context, outgoing: Outgoing, incoming: Incoming, *, send: Send | None
-    ) -> None:
-        method = incoming.scope["method"]
-        reply = await reply_to_result(result, method, message_of=partial_error, stopping=self._container.stopping)
+    async def _send(self, result: Any, context: Context, outgoing: Outgoing, send: Send | None) -> None:
+        """Send what a handler gave, or the reply that was made of it."""
+        reply = result
+        if not isinstance(reply, Reply):
+            stopping = self._container.stopping
+            reply = await reply_to_result(result, context.method, message_of=partial_error, stopping=stopping)
         try:
-            if isinstance(reply, StarletteResponse):
-                await reply(incoming.scope, incoming, send or outgoing.send)
+            if isinstance(reply, Reply):
+                await outgoing.send_reply(reply, send, with_body=context.method != "HEAD")
             else:
-                await outgoing.send_reply(reply, send, with_body=method != "HEAD")
+                request = context.request
+                await reply(request.scope, request.receive, send or outgoing.send)
         finally:
             context.start_background()
 
-    async def _call(self, endpoint: Endpoint, context: Context, incoming: Incoming) -> Any:
+    def _call(self, endpoint: Endpoint, context: Context, incoming: Incoming) -> Awaitable[Any]:
         """Call the handler, within REQUEST_TIMEOUT, for as long as its client is there."""
-        seconds = self._container.settings.request_timeout
-        if seconds is None:
-            return await self._call_unlimited(endpoint, context, incoming)
-        limit = asyncio.timeout(seconds)
-        try:
-            with deadline(seconds):
-                async with limit:
-                    return await self._call_unlimited(endpoint, context, incoming)
-        except TimeoutError:
-            if limit.expired():
-                raise HTTPError(408, "request timed out") from None
-            raise
-
-    async def _call_unlimited(self, endpoint: Endpoint, context: Context, incoming: Incoming) -> Any:
         if endpoint.is_coroutine:
-            return await until_client_leaves(endpoint.target, context, incoming)
+            work = until_client_leaves(endpoint.target, context, incoming)
+        else:
+            work = self._call_in_thread(endpoint.target, context)
+        seconds = self._container.settings.request_timeout
+        return work if seconds is None else _within(seconds, work)
+
+    async def _call_in_thread(self, handler: Callable[[Context], Any], context: Context) -> Any:
         try:
-            return await asynchronous(endpoint.target, self._container.handler_threads)(context)
+            return await asynchronous(handler, self._container.handler_threads)(context)
         finally:
             context.end_waiting()
+
+
+async def _within(seconds: float, work: Awaitable[Any]) -> Any:
+    limit = asyncio.timeout(seconds)
+    try:
+        with deadline(seconds):
+            async with limit:
+                return await work
+    except TimeoutError:
+        if limit.expired():
+            raise HTTPError(408, "request timed out") from None
+        raise

@@ -1,18 +1,17 @@
 """The outer side of a request: its trace id, its access line, and an answer whatever happens inside."""
 
 import time
-from contextvars import Token
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .._container import Container
-from .._logs.logging import span_id, trace_id
-from .correlation import correlation_id, new_span_id
+from .._logs.logging import request_ids
+from .correlation import new_ids
 from .cors import CORS
 from .dispatch import Dispatch, keep_outgoing
 from .failures import failure_of
-from .interruption import Incoming
-from .outgoing import Outgoing
+from .interruption import ASGIIncoming, Incoming
+from .outgoing import ASGIOutgoing, Outgoing
 
 
 class RequestPath:
@@ -29,21 +28,26 @@ class RequestPath:
         self._dispatch = dispatch
         self._websockets = middleware or websockets
         self._middleware = middleware
-        self._cors = CORS(container.settings, container.logger)
+        self.cors = CORS(container.settings, container.logger)
+        self.find = dispatch.find
+
+    @property
+    def is_straight(self) -> bool:
+        """Tell whether no middleware stands around all routes."""
+        return self._middleware is None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket."""
-        request_id = correlation_id(scope["headers"])
-        tokens = set_ids(request_id)
+        ids = new_ids(scope["headers"])
+        token = request_ids.set(ids)
         try:
             if scope["type"] == "http":
-                outgoing = Outgoing(scope, send, request_id, self._cors)
-                await self.serve(outgoing, Incoming(scope, receive, self._container.client_watch))
+                outgoing = ASGIOutgoing(scope, send, ids[0], self.cors)
+                await self.serve(outgoing, ASGIIncoming(scope, receive, self._container.client_watch))
             else:
                 await self._websockets(scope, receive, send)
         finally:
-            span_id.reset(tokens[1])
-            trace_id.reset(tokens[0])
+            request_ids.reset(token)
 
     async def serve(self, outgoing: Outgoing, incoming: Incoming) -> None:
         """Serve one request whose ids are set."""
@@ -68,8 +72,3 @@ class RequestPath:
             outgoing.seconds = time.perf_counter() - started
             self._container.access_log.write(outgoing)
             observers.request_ended(outgoing, begun)
-
-
-def set_ids(request_id: str) -> tuple[Token[str], Token[str]]:
-    """Let everything that the current task logs carry the ids of its request."""
-    return trace_id.set(request_id), span_id.set(new_span_id())

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
@@ -14,6 +14,35 @@ _BEFORE_WATCHING = 0.1
 """Seconds after which a request is worth a task that waits for its client's leaving."""
 
 
+class Incoming(Protocol):
+    """Be what comes in for one request: the messages, and the news that its client has gone."""
+
+    @property
+    def scope(self) -> Scope:
+        """Give the scope that ASGI has for the request."""
+
+    @property
+    def receive(self) -> Receive:
+        """Give what the server sends messages by, for an application that is not ours."""
+
+    @property
+    def client_left(self) -> bool:
+        """Tell whether the watched task was cancelled because the client has gone."""
+
+    @property
+    def cancelling_before(self) -> int:
+        """Give how often the watched task's cancellation had been asked for before."""
+
+    async def __call__(self) -> Message:
+        """Receive the next message."""
+
+    def watch(self) -> None:
+        """Cancel the current task when the client goes away."""
+
+    def unwatch(self) -> None:
+        """Let the client go away."""
+
+
 class ClientWatch:
     """Have those clients watched for whom a handler works longer than a moment.
 
@@ -21,17 +50,17 @@ class ClientWatch:
     """
 
     def __init__(self) -> None:
-        self._young: dict[Incoming, None] = {}
-        self._old: dict[Incoming, None] = {}
+        self._young: dict[ASGIIncoming, None] = {}
+        self._old: dict[ASGIIncoming, None] = {}
         self._loop: asyncio.AbstractEventLoop | None = None  # where the timer runs, if it does
 
-    def add(self, incoming: "Incoming") -> None:
+    def add(self, incoming: "ASGIIncoming") -> None:
         """Begin to count a request's time."""
         self._young[incoming] = None
         if self._loop is None or self._loop is not asyncio.get_running_loop():
             self._run_timer(asyncio.get_running_loop())
 
-    def discard(self, incoming: "Incoming") -> None:
+    def discard(self, incoming: "ASGIIncoming") -> None:
         """Forget a request."""
         if incoming in self._young:
             del self._young[incoming]
@@ -55,8 +84,8 @@ class ClientWatch:
             self._loop = None
 
 
-class Incoming:
-    """Pass the messages of a request on, and cancel the handler when the client has gone.
+class ASGIIncoming:
+    """Pass the messages of an ASGI server on, and cancel the handler when the client has gone.
 
     The empty body of a request without one is given from here: who waits for the client's leaving meanwhile may
     have taken the server's own message of it.
@@ -96,10 +125,10 @@ class Incoming:
             self._body_read = True
         return message
 
-    def watch(self, task: asyncio.Task[Any]) -> None:
-        """Cancel the task when the client goes away."""
-        self._task = task
-        self.cancelling_before = task.cancelling()
+    def watch(self) -> None:
+        """Cancel the current task when the client goes away."""
+        self._task = running_task()
+        self.cancelling_before = self._task.cancelling()
         self._watch.add(self)
 
     def unwatch(self) -> None:
@@ -132,17 +161,22 @@ class Incoming:
 
 async def until_client_leaves(work: Callable[[C], Awaitable[T]], context: C, incoming: Incoming) -> T:
     """Do the work with its context, and cancel it when the client goes away: that raises ClientDisconnect."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - a coroutine runs in a task
-    incoming.watch(task)
+    incoming.watch()
     try:
         return await work(context)
     except asyncio.CancelledError:
-        if incoming.client_left and task.uncancel() <= incoming.cancelling_before:
+        if incoming.client_left and running_task().uncancel() <= incoming.cancelling_before:
             raise ClientDisconnect from None
         raise
     finally:
         incoming.unwatch()
+
+
+def running_task() -> asyncio.Task[Any]:
+    """Give the task that a coroutine runs in."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in a task
+    return task
 
 
 def _has_no_body(scope: Scope) -> bool:

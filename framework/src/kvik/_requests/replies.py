@@ -52,6 +52,16 @@ class NotEncodableError(Exception):
     """Say that a handler's result cannot be made JSON; the message is the type's name."""
 
 
+def reply_to_data(result: Any, method: str) -> Reply | None:
+    """Make the answer to what most handlers return, data and nothing else; None where it may be more.
+
+    Raises NotEncodableError.
+    """
+    if type(result) not in _PLAIN_DATA:
+        return None
+    return Reply(_status(method), _json({"data": result}, of=result))
+
+
 async def reply_to_result(  # noqa: PLR0911 - a row of the table each
     result: Any, method: str, *, message_of: Callable[[Exception], dict[str, Any]], stopping: asyncio.Event
 ) -> Reply | StarletteResponse:
@@ -60,8 +70,6 @@ async def reply_to_result(  # noqa: PLR0911 - a row of the table each
     `message_of` makes the error object of a partial answer; `stopping` ends streams of events. Raises
     NotEncodableError, and the error of a Response that has nothing else.
     """
-    if type(result) in _PLAIN_DATA:
-        return Reply(_status(method), _json({"data": result}, of=result))
     match result:
         case StarletteResponse():
             return result

@@ -7,6 +7,7 @@ branch that leads to no route with the method is left, and the next tried.
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -73,18 +74,30 @@ class _Conversion:
 class Match:
     """Hold what a look-up found: a route with its parameters' values, if any, and the methods of the path.
 
-    Without a route there is the `refusal` to answer with, unless OPTIONS asks what there is.
+    Without a route there is the `refusal` to answer with, unless OPTIONS asks what there is. `allow` is what the
+    header Allow says of the path.
     """
 
     route: Route | None
     values: tuple[Any, ...] = ()
     methods: frozenset[str] = frozenset()
     refusal: HTTPError | None = None
+    allow: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.allow = allow(self.methods)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Give the parameters by name."""
         return dict(zip(self.route.parameters, self.values, strict=True)) if self.route and self.values else {}
+
+
+@lru_cache(maxsize=128)
+def allow(methods: frozenset[str]) -> str:
+    """Write the methods of a path as the header Allow does."""
+    head = {"HEAD"} if "GET" in methods else set[str]()
+    return ", ".join(sorted({*methods, *head, "OPTIONS"} - {ANY_METHOD}))
 
 
 class Router:
