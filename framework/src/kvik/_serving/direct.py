@@ -1,8 +1,8 @@
 """The direct protocol of `app.run()`: a plain request is served from the parser's callbacks, without ASGI between.
 
-Plain is a request with a handler of ours and no middleware around it, whose body is absent or came with its
-head, small and of a declared length. Every other goes to uvicorn's own protocol and the ASGI application, in the
-middle of a connection too. HTTP_ENGINE=asgi switches this off.
+Plain is a request with a handler of ours and no middleware around it, on a connection that is kept, whose body is
+absent or came with its head, small and of a declared length. Every other goes to uvicorn's own protocol and the
+ASGI application, in the middle of a connection too. HTTP_ENGINE=asgi switches this off.
 """
 
 import asyncio
@@ -127,7 +127,7 @@ class DirectConnection(Connection):
 
     def _plain_request(self) -> Exchange | None:
         url: bytes = self.url
-        if self.parser.should_upgrade() or self.expect_100_continue or not url.startswith(b"/"):
+        if not url.startswith(b"/") or self.expect_100_continue or not self._is_kept():
             return None
         is_forwarded = False
         for name, value in self.headers:
@@ -137,6 +137,12 @@ class DirectConnection(Connection):
                 is_forwarded = True
         return self._routed_request(url, is_forwarded=is_forwarded)
 
+    def _is_kept(self) -> bool:
+        """Tell whether the connection goes on after the answer, and in HTTP/1.1."""
+        parser = self.parser
+        is_usual = parser.get_http_version() == self._scope_of_connection["http_version"]
+        return is_usual and parser.should_keep_alive() and not parser.should_upgrade()
+
     def _routed_request(self, url: bytes, *, is_forwarded: bool) -> Exchange | None:
         parser = self.parser
         method = parser.get_method().decode("ascii")
@@ -145,19 +151,16 @@ class DirectConnection(Connection):
         if match.route is not None and not match.route.endpoint.is_plain:
             return None
         path = raw_path.decode("ascii")
-        version = parser.get_http_version()
         scope = {
             **self._scope_of_connection,
             "headers": self.headers,
-            "http_version": version,
             "method": method,
             "path": urllib.parse.unquote(path) if "%" in path else path,
             "query_string": query,
             "raw_path": raw_path,
             "state": self.app_state.copy(),
         }
-        keep_alive = version != "1.0" and parser.should_keep_alive()
-        return Exchange(self, scope, match, keep_alive=keep_alive, is_forwarded=is_forwarded)
+        return Exchange(self, scope, match, is_forwarded=is_forwarded)
 
     # Requests in their turn
 
@@ -171,12 +174,15 @@ class DirectConnection(Connection):
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        """Start a request whose turn it is, as a task that waits for its own: others are served in between."""
-        if isinstance(cycle, Exchange):
-            self._start(cycle, self.loop.create_task)
-        else:
-            super()._start_asgi_task(cycle, app)
+    def on_response_complete(self) -> None:
+        """Go on to the next request; one of ours is started as a task that waits for its turn."""
+        if not (self.pipeline and isinstance(self.pipeline[-1][0], Exchange)) or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        exchange, _ = self.pipeline.pop()
+        self._start(exchange, self.loop.create_task)
 
     def _start(self, exchange: Exchange, start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
         self._in_work = exchange

@@ -37,6 +37,8 @@ class Exchange(Outgoing):
     task: asyncio.Task[None] | None = None
     """The task that serves it, once it has had to wait."""
     body = b""
+    keep_alive = True
+    """Until the server shuts down."""
     response_complete = False
     client_left = False
     _body_due = True
@@ -45,13 +47,10 @@ class Exchange(Outgoing):
     """For who waits for the client's leaving."""
     _cycle: RequestResponseCycle | None = None
 
-    def __init__(
-        self, connection: "DirectConnection", scope: Scope, match: Match, *, keep_alive: bool, is_forwarded: bool
-    ) -> None:
+    def __init__(self, connection: "DirectConnection", scope: Scope, match: Match, *, is_forwarded: bool) -> None:
         super().__init__(scope, "", connection.path.cors)
         self.match = match
         self._connection = connection
-        self.keep_alive = keep_alive
         self._is_forwarded = is_forwarded
 
     async def run(self) -> None:
