@@ -21,7 +21,7 @@ import httpx
 import uvicorn
 
 from kvik import App
-from kvik._serving.connection import connection_class
+from kvik._serving.engine import connection_class_for
 
 START_TIMEOUT = 30.0
 END_TIMEOUT = 25.0
@@ -106,7 +106,7 @@ async def serving(app: App, *, root_path: str = "") -> AsyncIterator[httpx.Async
         app,
         host="127.0.0.1",
         port=0,
-        http="httptools" if PROTOCOL == "uvicorn" else connection_class(app._container),  # noqa: SLF001 - as serve() does
+        http="httptools" if PROTOCOL == "uvicorn" else connection_class(app),
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -126,6 +126,11 @@ async def serving(app: App, *, root_path: str = "") -> AsyncIterator[httpx.Async
     finally:
         server.should_exit = True
         await task
+
+
+def connection_class(app: App) -> type[Any]:
+    """Give what `app.run()` gives to uvicorn."""
+    return connection_class_for(app._container, app._request_path)  # noqa: SLF001 - as App.run does
 
 
 class Program:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from ._background import BackgroundWork
+from ._logs.access_log import AccessLog
 from ._logs.logging import Logging
 from ._logs.operation_lines import OperationLines
 from ._logs.remote_level import RemoteLevel
@@ -11,6 +12,7 @@ from ._metrics.measurements import Measurements
 from ._metrics.metrics_port import MetricsPort
 from ._observers import Observers
 from ._requests.failures import Failure, failure_of
+from ._requests.interruption import ClientWatch
 from ._stores import Stores
 from ._threads import WorkerThreads
 from ._traces.tracing import Tracing
@@ -41,7 +43,12 @@ class Container:
         self.measurements = Measurements(self.settings, self.metrics)
         self.metrics_port = MetricsPort(self)
         self.observers.add(self.measurements)
-        self.observers.add(OperationLines(self.logger, beneath_request=self.logging.on_terminal))
+        beneath_request = self.logging.on_terminal
+        self.observers.add(
+            OperationLines(self.logger, beneath_request=beneath_request), of_requests=beneath_request
+        )
+        self.access_log = AccessLog(self.logging, log_probes=not self.settings.log_disable_probes)
+        self.client_watch = ClientWatch()
         self.stores = Stores(self.logger, self.observers)
         self.stores.offer("use_metrics", self.metrics)
         self.tracing = Tracing(self.settings, self.logger, self.observers, self.stores)

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from starlette.types import Scope
-
 if TYPE_CHECKING:
     from ._kv.driver import Driver
     from ._requests.outgoing import Outgoing
@@ -32,10 +30,10 @@ class Observer(Protocol):
     and context. Neither may raise, nor wait for anything.
     """
 
-    def request_began(self, scope: Scope, outgoing: "Outgoing") -> Any:
+    def request_began(self, outgoing: "Outgoing") -> Any:
         """Look at a request whose route is not known yet."""
 
-    def request_ended(self, scope: Scope, outgoing: "Outgoing", begun: Any) -> None:
+    def request_ended(self, outgoing: "Outgoing", begun: Any) -> None:
         """Look at a request whose route, status, error and seconds are known."""
 
     def operation_began(self, operation: Operation) -> Any:
@@ -50,23 +48,34 @@ class Observers:
 
     def __init__(self) -> None:
         self._observers: tuple[Observer, ...] = ()
+        self._of_requests: tuple[Observer, ...] = ()
 
-    def add(self, observer: Observer) -> None:
-        """Tell this observer too."""
+    def add(self, observer: Observer, *, of_requests: bool = True) -> None:
+        """Tell this observer too, of operations alone where requests do not concern it."""
         self._observers = (*self._observers, observer)
+        if of_requests:
+            self._of_requests = (*self._of_requests, observer)
 
     def add_outermost(self, observer: Observer) -> None:
         """Tell this observer too, of a begin before all others and of an end after them."""
         self._observers = (observer, *self._observers)
+        self._of_requests = (observer, *self._of_requests)
 
-    def request_began(self, scope: Scope, outgoing: "Outgoing") -> list[Any]:
+    def request_began(self, outgoing: "Outgoing") -> Any:
         """Tell of a request's begin."""
-        return [observer.request_began(scope, outgoing) for observer in self._observers]
+        observers = self._of_requests
+        if len(observers) == 1:  # as in most apps
+            return observers[0].request_began(outgoing)
+        return [observer.request_began(outgoing) for observer in observers]
 
-    def request_ended(self, scope: Scope, outgoing: "Outgoing", begun: list[Any]) -> None:
+    def request_ended(self, outgoing: "Outgoing", begun: Any) -> None:
         """Tell of a request's end."""
-        for observer, own in zip(reversed(self._observers), reversed(begun), strict=True):
-            observer.request_ended(scope, outgoing, own)
+        observers = self._of_requests
+        if len(observers) == 1:
+            observers[0].request_ended(outgoing, begun)
+            return
+        for observer, own in zip(reversed(observers), reversed(begun), strict=True):
+            observer.request_ended(outgoing, own)
 
     def operation_began(self, operation: Operation) -> list[Any]:
         """Tell of an operation's begin."""

@@ -42,19 +42,23 @@ class App(Routes):
         http, websockets = Router(), Router()
         super().__init__(http, websockets)
         self._lifecycle = Lifecycle(self._container)
-        self._dispatch = Dispatch(self._container, (http, built_in_routes(self._container)))
+        self._dispatch = Dispatch(self._container, http, built_in_routes(self._container))
         self._websockets = WebSockets(self._container, websockets)
         self._app_middleware: list[Middleware] = []
-        self._entrance: ASGIApp | None = None  # made when all middleware is known
+        self._entrance: RequestPath | None = None  # made when all middleware is known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
         if scope["type"] == "lifespan":
             await self._lifecycle(scope, receive, send)
             return
+        await self._request_path()(scope, receive, send)
+
+    def _request_path(self) -> RequestPath:
         if self._entrance is None:
-            self._entrance = RequestPath(self._container, self._inside_middleware())
-        await self._entrance(scope, receive, send)
+            middleware = self._inside_middleware() if self._app_middleware else None
+            self._entrance = RequestPath(self._container, self._dispatch, self._websockets, middleware)
+        return self._entrance
 
     def _inside_middleware(self) -> ASGIApp:
         async def routes(scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +78,7 @@ class App(Routes):
         """
         from ._serving.serve import serve  # noqa: PLC0415 - under another ASGI server uvicorn is not needed
 
-        serve(self, self._container)
+        serve(self, self._container, self._request_path)
 
     def add_middleware(self, cls: Callable[..., ASGIApp], *args: Any, **options: Any) -> None:
         """Put an ASGI middleware class around all routes, as Starlette does: the last one added is outermost.

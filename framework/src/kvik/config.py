@@ -126,6 +126,13 @@ def parse_error_format(text: str) -> str:
     return text
 
 
+def parse_http_engine(text: str) -> str:
+    """Return "auto" or "asgi"; ValueError for anything else."""
+    if text not in ("auto", "asgi"):
+        raise ValueError("expected auto or asgi")
+    return text
+
+
 def _setting(parse: Callable[[str], T], default: D, *, may_be_empty: bool = False, secret: bool = False) -> T | D:
     """Declare a setting: the environment variable has the field's name in capitals.
 
@@ -168,6 +175,7 @@ class Settings:
     remote_log_url: str | None = _setting(str, None)
     remote_log_fetch_interval: float = _setting(parse_duration, 15.0)
     error_format: str = _setting(parse_error_format, "envelope")
+    http_engine: str = _setting(parse_http_engine, "auto")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The one argument of every handler: the request, and what the app gives to work on it."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from urllib.parse import parse_qsl
@@ -39,6 +40,9 @@ _OUTSIDE: Scope = {
 }
 
 
+_making_waits = threading.Lock()
+
+
 async def _nothing_to_receive() -> Any:
     return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -54,6 +58,7 @@ class Context:
         "_body",
         "_container",
         "_headers",
+        "_loop",
         "_parameters",
         "_query",
         "_receive",
@@ -79,8 +84,9 @@ class Context:
         self._parameters = parameters or {}
         self.correlation_id = correlation_id
         self._websocket = websocket
-        self._waits = Waits(asyncio.get_running_loop())
-        self._background: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._loop = asyncio.get_running_loop()
+        self._waits: Waits | None = None  # made for a handler that waits, or may
+        self._background: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = ()
         self._headers: Headers | None = None
         self._query: list[tuple[str, str]] | None = None
         self._body: Body | None = None
@@ -241,7 +247,7 @@ class Context:
         Raises RuntimeError in an `async def` handler, which would wait for itself, and CancelledError when the
         request is over before the handler: its time is up, or the app stops.
         """
-        return self._waits.wait(awaitable)
+        return self._the_waits().wait(awaitable)
 
     def background(self, function: Callable[..., Any], *args: Any) -> None:
         """Run a function, `async def` or `def`, behind the answer, if the handler returns one.
@@ -249,18 +255,23 @@ class Context:
         It goes on when the client leaves, and at its stop the app waits for it, within SHUTDOWN_GRACE_PERIOD.
         What it raises is logged.
         """
-        self._background.append((function, args))
+        self._background += ((function, args),)
 
     def start_background(self) -> None:
         """Start what `background` was given; the framework calls it when the handler has returned."""
         for function, args in self._background:
             self._container.background.start(function, args)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close what the request has opened, such as the files of a form; the framework calls it at the end."""
         if self._body is not None:
             self._body.close()
 
     def end_waiting(self) -> None:
         """End what `wait` waits for; the framework calls it when the handler is done or given up."""
-        self._waits.end()
+        self._the_waits().end()
+
+    def _the_waits(self) -> Waits:
+        with _making_waits:  # by the loop or by a thread
+            self._waits = self._waits or Waits(self._loop)
+            return self._waits

@@ -2,27 +2,43 @@
 
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from .._traces.current_span import current_span_id
 
-trace_id: ContextVar[str] = ContextVar("kvik_trace_id", default="")
-"""The trace id of the request that the current task works for; "" outside of one."""
+NO_IDS = ("", "")
 
-span_id: ContextVar[str] = ContextVar("kvik_span_id", default="")
-"""Stands for the id of a span where nothing is traced: one for each request; "" outside of one."""
+request_ids: ContextVar[tuple[str, str]] = ContextVar("kvik_request_ids", default=NO_IDS)
+"""The trace id of the request that the current task works for, and what stands for the id of its span where
+nothing is traced; NO_IDS outside of one."""
 
 Line = MutableMapping[str, Any]
 
 
 def rfc3339(seconds: float | None = None) -> str:
     """Give a time of the Unix clock, or now, in UTC and to the microsecond."""
-    moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="microseconds")[:-6] + "Z"
+    now = time.time() if seconds is None else seconds
+    whole = int(now)
+    return f"{to_the_second(whole)}.{int((now - whole) * 1_000_000):06d}Z"
+
+
+@lru_cache(maxsize=8)
+def to_the_second(seconds: int) -> str:
+    """Give a whole second as RFC 3339 begins to write it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def current_ids() -> tuple[str, str]:
+    """Give the trace id and the span id of what the current task works for; "" for both outside of a request."""
+    ids = request_ids.get()
+    current = current_span_id() if ids[0] else ""
+    return (ids[0], current) if current else ids
 
 
 def line_of(level: int, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> Line:
@@ -35,10 +51,10 @@ def line_of(level: int, event: Any, args: tuple[Any, ...], fields: dict[str, Any
         "time": rfc3339(),
         "message": _message(event, args, fields),
     }
-    trace = trace_id.get()
+    trace, span = current_ids()
     if trace:
         line["trace_id"] = trace
-        line["span_id"] = current_span_id() or span_id.get()
+        line["span_id"] = span
     stack = _stack(fields.pop("exc_info", None))
     if stack:
         line["exception"] = stack

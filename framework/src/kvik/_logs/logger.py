@@ -1,9 +1,10 @@
 """The logger: structlog's verbs, a level that may change at any moment, and no call that raises."""
 
+import asyncio
 import contextlib
 import logging
 import sys
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import structlog
 
@@ -45,18 +46,36 @@ class Sink:
 
     def __init__(self, level: Level) -> None:
         self.level = level
+        self._waiting: list[str] = []
 
     def write(self, number: int, line: str) -> None:
         """Write one line; it is lost where nobody reads any more or the disk is full, and the service goes on."""
-        stream = sys.stderr if number >= logging.ERROR else sys.stdout
+        if self._waiting:
+            self.flush()
+        _write(sys.stderr if number >= logging.ERROR else sys.stdout, line + "\n")
+
+    def write_soon(self, line: str) -> None:
+        """Write one line to stdout, before the next of any other kind and when the event loop comes round."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append(line)
+
+    def flush(self) -> None:
+        """Write the lines that wait, all at once."""
+        lines, self._waiting = self._waiting, []
+        if lines:
+            _write(sys.stdout, "\n".join(lines) + "\n")
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    try:
         try:
-            try:
-                stream.write(line + "\n")
-            except UnicodeEncodeError:
-                stream.write(ascii_only(line) + "\n")
-            stream.flush()
-        except (OSError, ValueError, AttributeError):  # gone or full; closed; a program without streams
-            pass
+            stream.write(text)  # type: ignore[union-attr] # AttributeError is caught
+        except UnicodeEncodeError:
+            stream.write(ascii_only(text))  # type: ignore[union-attr] # it has been asked before
+        stream.flush()  # type: ignore[union-attr] # as above
+    except (OSError, ValueError, AttributeError):  # gone or full; closed; a program without streams
+        pass
 
 
 class Logger(structlog.BoundLoggerBase):

@@ -12,11 +12,11 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from .log_json import to_json
-from .log_line import span_id, trace_id
+from .log_line import NO_IDS, request_ids
 from .log_terminal import Terminal
 from .logger import Level, Logger, Sink
 
-__all__ = ["Logging", "span_id", "trace_id"]
+__all__ = ["NO_IDS", "Logging", "request_ids"]
 
 _CHATTY_LOGGERS = (
     *("uvicorn", "asyncio", "opentelemetry"),
@@ -36,13 +36,13 @@ class Logging:
 
     def __init__(self, level: str) -> None:
         self._level = Level(_number(level))
-        self._sink = Sink(self._level)
+        self.sink = Sink(self._level)  # for who has finished lines
         self.on_terminal = sys.stdout is not None and sys.stdout.isatty()
         self._processors: list[Processor] = [
             Terminal(colours=not os.environ.get("NO_COLOR")) if self.on_terminal else to_json
         ]
         logger = structlog.wrap_logger(
-            self._sink, processors=self._processors, wrapper_class=Logger, context_class=dict
+            self.sink, processors=self._processors, wrapper_class=Logger, context_class=dict
         )
         self.logger: FilteringBoundLogger = cast("FilteringBoundLogger", logger.bind())
         self._replaced: tuple[list[logging.Handler], int] | None = None
@@ -75,7 +75,7 @@ class Logging:
             logging.getLogger(name).setLevel(logging.WARNING)
         if not structlog.is_configured():
             structlog.configure(
-                logger_factory=lambda *_: self._sink, processors=self._processors, wrapper_class=Logger
+                logger_factory=lambda *_: self.sink, processors=self._processors, wrapper_class=Logger
             )
             self._configured_structlog = True
 

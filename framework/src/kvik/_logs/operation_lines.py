@@ -4,7 +4,6 @@ import logging
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
-from starlette.types import Scope
 from structlog.typing import FilteringBoundLogger
 
 from .._observers import Operation
@@ -26,13 +25,13 @@ class OperationLines:
         self._logger = logger
         self._beneath_request = beneath_request
 
-    def request_began(self, _: Scope, __: "Outgoing") -> Token[_Held | None] | None:
+    def request_began(self, _: "Outgoing") -> Token[_Held | None] | None:
         """Begin to hold lines back, where there will be any."""
         if self._beneath_request and self._logger.is_enabled_for(logging.DEBUG):
             return _held.set([])
         return None
 
-    def request_ended(self, _: Scope, __: "Outgoing", begun: Token[_Held | None] | None) -> None:
+    def request_ended(self, _: "Outgoing", begun: Token[_Held | None] | None) -> None:
         """Write what was held back."""
         if begun is None:
             return

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from starlette.types import Scope
 
 from ..metrics import DEFAULT_BUCKETS, Metrics
 from .families import Family, Labels, label_text
@@ -71,15 +70,15 @@ class Measurements:
 
     # The observer
 
-    def request_began(self, scope: Scope, outgoing: "Outgoing") -> None:  # noqa: ARG002 - the seam's signature
+    def request_began(self, outgoing: "Outgoing") -> None:  # noqa: ARG002 - the seam's signature
         """Count a request in."""
         self._in_flight += 1
 
-    def request_ended(self, scope: Scope, outgoing: "Outgoing", begun: Any) -> None:  # noqa: ARG002 - as above
+    def request_ended(self, outgoing: "Outgoing", begun: Any) -> None:  # noqa: ARG002 - as above
         """Count a request out, under its route's template."""
         self._in_flight -= 1
         route = outgoing.match.route
-        method = scope["method"]
+        method = outgoing.scope["method"]
         key = (
             route.path if route is not None else UNMATCHED,
             method if method in _METHODS else OTHER,

@@ -1,11 +1,16 @@
 """Cross-origin resource sharing: the headers that every answer carries, as GoFr sends them."""
 
+from functools import lru_cache
+
 from structlog.typing import FilteringBoundLogger
 
 from ..config import Settings
-from .headers import RawHeaders, raw_headers
+from .headers import RawHeaders, first_value, header_lines, raw_headers
 
 _HEADERS = "Authorization, Content-Type, x-requested-with, origin, true-client-ip, X-Correlation-ID"
+
+_MOST_KEPT = 256
+"""Sets of methods and listed origins for which the headers are kept ready; clients can invent neither."""
 
 
 class CORS:
@@ -15,6 +20,7 @@ class CORS:
         origins = [origin.strip() for origin in settings.access_control_allow_origin.split(",") if origin.strip()]
         self._enabled = bool(origins)
         self._any = "*" in origins
+        self._names_origins = self._enabled and not self._any
         self._origins = {origin.encode() for origin in origins}
         extra = settings.access_control_allow_headers
         self._fixed = raw_headers(
@@ -32,15 +38,30 @@ class CORS:
             self._fixed += raw_headers([("Access-Control-Allow-Credentials", "true")])
         if not self._any:
             self._fixed += raw_headers([("Vary", "Origin")])
+        self._headers = lru_cache(maxsize=_MOST_KEPT)(self._make_headers)
+        self._encoded = lru_cache(maxsize=_MOST_KEPT)(self._encode)
 
-    def headers(self, request_headers: RawHeaders, methods: bytes) -> RawHeaders:
-        """Give the headers of an answer on a path that has these methods."""
+    def headers(self, request_headers: RawHeaders, methods: str) -> RawHeaders:
+        """Give the headers of an answer on a path that has these methods; the list is not to be changed."""
+        origin = self._listed_origin(request_headers) if self._names_origins else b""
+        return self._headers(origin, methods)
+
+    def encoded(self, request_headers: RawHeaders, methods: str) -> bytes:
+        """Give the same headers as the lines of a head."""
+        origin = self._listed_origin(request_headers) if self._names_origins else b""
+        return self._encoded(origin, methods)
+
+    def _listed_origin(self, request_headers: RawHeaders) -> bytes:
+        """Give the request's origin where it is one that is named in the policy, else nothing."""
+        origin = first_value(request_headers, b"origin")
+        return origin if origin in self._origins else b""
+
+    def _make_headers(self, origin: bytes, methods: str) -> RawHeaders:
         if not self._enabled:
             return []
-        headers = [(b"access-control-allow-methods", methods), *self._fixed]
-        if self._any:
-            return [(b"access-control-allow-origin", b"*"), *headers]
-        origin = next((value for name, value in request_headers if name == b"origin"), b"")
-        if origin in self._origins:
-            return [(b"access-control-allow-origin", origin), *headers]
-        return headers
+        headers = [(b"access-control-allow-methods", methods.encode()), *self._fixed]
+        allowed = b"*" if self._any else origin
+        return [(b"access-control-allow-origin", allowed), *headers] if allowed else headers
+
+    def _encode(self, origin: bytes, methods: str) -> bytes:
+        return header_lines(self._headers(origin, methods))

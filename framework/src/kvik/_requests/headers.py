@@ -14,6 +14,19 @@ def raw_headers(headers: Iterable[tuple[str, str]]) -> RawHeaders:
     return [(_name(name), _value(name, value)) for name, value in headers]
 
 
+def first_value(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
+    """Give the value of the first header of a name in small letters, nothing where there is none."""
+    for given, value in headers:
+        if given == name:
+            return value
+    return b""
+
+
+def header_lines(headers: RawHeaders) -> bytes:
+    """Write headers as the lines of a head."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
 def _name(name: str) -> bytes:
     if not _TOKEN.fullmatch(name):
         raise ValueError(f"{name!r} cannot be the name of a header")

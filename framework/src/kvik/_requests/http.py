@@ -1,50 +1,65 @@
 """The outer side of a request: its trace id, its access line, and an answer whatever happens inside."""
 
-import os
 import time
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .._container import Container
-from .._logs.log_line import rfc3339
-from .._logs.logging import span_id, trace_id
-from .correlation import correlation_id
+from .._logs.logging import request_ids
+from .correlation import new_ids
 from .cors import CORS
-from .dispatch import keep_outgoing
+from .dispatch import Dispatch, keep_outgoing
 from .failures import failure_of
-from .outgoing import Outgoing
-
-_SERVER_ERROR = 500
+from .interruption import ASGIIncoming, Incoming
+from .outgoing import ASGIOutgoing, Outgoing
 
 
 class RequestPath:
-    """Give each request and each WebSocket its trace id, and each request its answer and its access line."""
+    """Give each request and each WebSocket its trace id, and each request its answer and its access line.
 
-    def __init__(self, container: Container, inner: ASGIApp) -> None:
+    `middleware` is the user's around all routes, None where there is none: then a request goes straight to
+    its route.
+    """
+
+    def __init__(
+        self, container: Container, dispatch: Dispatch, websockets: ASGIApp, middleware: ASGIApp | None
+    ) -> None:
         self._container = container
-        self._inner = inner
-        self._cors = CORS(container.settings, container.logger)
+        self._dispatch = dispatch
+        self._websockets = middleware or websockets
+        self._middleware = middleware
+        self.cors = CORS(container.settings, container.logger)
+        self.find = dispatch.find
+
+    @property
+    def is_straight(self) -> bool:
+        """Tell whether no middleware stands around all routes."""
+        return self._middleware is None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket."""
-        request_id = correlation_id(scope["headers"])
-        reset, reset_span = trace_id.set(request_id), span_id.set(os.urandom(8).hex())
+        ids = new_ids(scope["headers"])
+        token = request_ids.set(ids)
         try:
             if scope["type"] == "http":
-                await self._answer(scope, receive, Outgoing(send, request_id, self._cors, scope["headers"]))
+                outgoing = ASGIOutgoing(scope, send, ids[0], self.cors)
+                await self.serve(outgoing, ASGIIncoming(scope, receive, self._container.client_watch))
             else:
-                await self._inner(scope, receive, send)
+                await self._websockets(scope, receive, send)
         finally:
-            span_id.reset(reset_span)
-            trace_id.reset(reset)
+            request_ids.reset(token)
 
-    async def _answer(self, scope: Scope, receive: Receive, outgoing: Outgoing) -> None:
-        keep_outgoing(scope, outgoing)
+    async def serve(self, outgoing: Outgoing, incoming: Incoming) -> None:
+        """Serve one request whose ids are set."""
         observers = self._container.observers
-        begun = observers.request_began(scope, outgoing)
+        begun = observers.request_began(outgoing)
         started = time.perf_counter()
         try:
-            await self._inner(scope, receive, outgoing.send)
+            if self._middleware is None:
+                await self._dispatch.answer(outgoing, incoming)
+            else:
+                keep_outgoing(outgoing.scope, outgoing)
+                await self._middleware(outgoing.scope, incoming.receive, outgoing.send)
         except Exception as error:
             if outgoing.error is not error:  # a middleware's, for a handler's has been logged
                 outgoing.error = error
@@ -52,25 +67,8 @@ class RequestPath:
             if outgoing.started:
                 raise
             reply = failure_of(error).reply(self._container.settings.error_format)
-            await outgoing.send_reply(reply, outgoing.send, with_body=scope["method"] != "HEAD")
+            await outgoing.send_reply(reply, with_body=outgoing.scope["method"] != "HEAD")
         finally:
             outgoing.seconds = time.perf_counter() - started
-            self._log_access(scope, outgoing)
-            observers.request_ended(scope, outgoing, begun)
-
-    def _log_access(self, scope: Scope, outgoing: Outgoing) -> None:
-        path = scope["path"]
-        if self._container.settings.log_disable_probes and path.startswith("/.well-known/"):
-            return
-        client = scope.get("client")
-        log = self._container.logger.error if outgoing.status >= _SERVER_ERROR else self._container.logger.info
-        log(
-            "request",
-            start_time=rfc3339(time.time() - outgoing.seconds),
-            response_time=int(outgoing.seconds * 1_000_000),
-            method=scope["method"],
-            user_agent=next((v.decode("latin-1") for n, v in scope["headers"] if n == b"user-agent"), ""),
-            ip=client[0] if client else "",
-            uri=path,
-            response=outgoing.status,
-        )
+            self._container.access_log.write(outgoing)
+            observers.request_ended(outgoing, begun)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
@@ -14,78 +14,169 @@ _BEFORE_WATCHING = 0.1
 """Seconds after which a request is worth a task that waits for its client's leaving."""
 
 
-class Incoming:
-    """Pass the messages of a request on, and know when its body has been read.
+class Incoming(Protocol):
+    """Be what comes in for one request: the messages, and the news that its client has gone."""
+
+    @property
+    def scope(self) -> Scope:
+        """Give the scope that ASGI has for the request."""
+
+    @property
+    def receive(self) -> Receive:
+        """Give what the server sends messages by, for an application that is not ours."""
+
+    @property
+    def client_left(self) -> bool:
+        """Tell whether the watched task was cancelled because the client has gone."""
+
+    @property
+    def cancelling_before(self) -> int:
+        """Give how often the watched task's cancellation had been asked for before."""
+
+    async def __call__(self) -> Message:
+        """Receive the next message."""
+
+    def watch(self) -> None:
+        """Cancel the current task when the client goes away."""
+
+    def unwatch(self) -> None:
+        """Let the client go away."""
+
+
+class ClientWatch:
+    """Have those clients watched for whom a handler works longer than a moment.
+
+    One timer looks after all requests of an app, so that a short one costs an entry in a dict.
+    """
+
+    def __init__(self) -> None:
+        self._young: dict[ASGIIncoming, None] = {}
+        self._old: dict[ASGIIncoming, None] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None  # where the timer runs, if it does
+
+    def add(self, incoming: "ASGIIncoming") -> None:
+        """Begin to count a request's time."""
+        self._young[incoming] = None
+        if self._loop is None or self._loop is not asyncio.get_running_loop():
+            self._run_timer(asyncio.get_running_loop())
+
+    def discard(self, incoming: "ASGIIncoming") -> None:
+        """Forget a request."""
+        if incoming in self._young:
+            del self._young[incoming]
+        else:
+            self._old.pop(incoming, None)
+
+    def _run_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        loop.call_later(_BEFORE_WATCHING, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to watch for those who were here at the last look too."""
+        if loop is not self._loop:
+            return
+        self._old = {incoming: None for incoming in self._old if not incoming.listen()}
+        self._old |= self._young
+        self._young = {}
+        if self._old:
+            self._run_timer(loop)
+        else:
+            self._loop = None
+
+
+class ASGIIncoming:
+    """Pass the messages of an ASGI server on, and cancel the handler when the client has gone.
 
     The empty body of a request without one is given from here: who waits for the client's leaving meanwhile may
     have taken the server's own message of it.
     """
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self._receive = receive
-        self._empty_body_due = self.body_read = _has_no_body(scope)
+    __slots__ = (
+        "_body_read",
+        "_empty_body_due",
+        "_listener",
+        "_task",
+        "_watch",
+        "cancelling_before",
+        "client_left",
+        "receive",
+        "scope",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, watch: ClientWatch) -> None:
+        self.scope = scope
+        self.receive = receive
+        self._watch = watch
+        self._body_read: bool | None = None  # None as long as nobody asked
+        self._empty_body_due = False
+        self._task: asyncio.Task[Any] | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self.cancelling_before = 0
+        self.client_left = False
 
     async def __call__(self) -> Message:
         """Receive the next message."""
+        self._look_at_head()
         if self._empty_body_due:
             self._empty_body_due = False
             return {"type": "http.request", "body": b"", "more_body": False}
-        message = await self._receive()
+        message = await self.receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
-            self.body_read = True
+            self._body_read = True
         return message
 
-    async def client_left(self) -> None:
-        """Wait until the client has gone; only when the body has been read."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    def watch(self) -> None:
+        """Cancel the current task when the client goes away."""
+        self._task = running_task()
+        self.cancelling_before = self._task.cancelling()
+        self._watch.add(self)
 
-
-async def until_client_leaves(work: Callable[[C], Awaitable[T]], context: C, incoming: Incoming) -> T:
-    """Do the work with its context, and cancel it when the client goes away: that raises ClientDisconnect.
-
-    Most requests are over before the watching begins, so that they pay for a timer and no task.
-    """
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - a coroutine runs in a task
-    watch = _Watch(task, incoming)
-    try:
-        return await work(context)
-    except asyncio.CancelledError:
-        if watch.client_left and task.uncancel() <= watch.cancelling_before:
-            raise ClientDisconnect from None
-        raise
-    finally:
-        watch.stop()
-
-
-class _Watch:
-    """Wait for the client's leaving while a task works for it."""
-
-    def __init__(self, task: asyncio.Task[Any], incoming: Incoming) -> None:
-        self._task = task
-        self._incoming = incoming
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(_BEFORE_WATCHING, self._begin)
-        self._listener: asyncio.Task[None] | None = None
-        self.cancelling_before = task.cancelling()
-        self.client_left = False
-
-    def stop(self) -> None:
-        self._timer.cancel()
+    def unwatch(self) -> None:
+        """Let the client go away."""
+        self._watch.discard(self)
         if self._listener is not None:
             self._listener.cancel()
 
-    def _begin(self) -> None:
-        if not self._incoming.body_read:  # the handler may be reading: two readers would share out the body
-            self._timer = self._loop.call_later(_BEFORE_WATCHING, self._begin)
-            return
-        self._listener = self._loop.create_task(self._listen())
+    def listen(self) -> bool:
+        """Begin to wait for the client's leaving, if the body has been read; return whether it is so.
+
+        Before, the handler may be reading: two readers would share out the body.
+        """
+        self._look_at_head()
+        if self._body_read:
+            self._listener = asyncio.get_running_loop().create_task(self._listen())
+        return bool(self._body_read)
 
     async def _listen(self) -> None:
-        await self._incoming.client_left()
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
         self.client_left = True
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _look_at_head(self) -> None:
+        if self._body_read is None:
+            self._empty_body_due = self._body_read = _has_no_body(self.scope)
+
+
+async def until_client_leaves(work: Callable[[C], Awaitable[T]], context: C, incoming: Incoming) -> T:
+    """Do the work with its context, and cancel it when the client goes away: that raises ClientDisconnect."""
+    incoming.watch()
+    try:
+        return await work(context)
+    except asyncio.CancelledError:
+        if incoming.client_left and running_task().uncancel() <= incoming.cancelling_before:
+            raise ClientDisconnect from None
+        raise
+    finally:
+        incoming.unwatch()
+
+
+def running_task() -> asyncio.Task[Any]:
+    """Give the task that a coroutine runs in."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in a task
+    return task
 
 
 def _has_no_body(scope: Scope) -> bool:

@@ -1,6 +1,6 @@
 """What goes out for a request: the headers that every answer has, and what was sent, for the access line."""
 
-from starlette.types import Message, Send
+from starlette.types import Message, Scope, Send
 
 from .cors import CORS
 from .headers import RawHeaders
@@ -10,46 +10,80 @@ from .routing import Match
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for an answer that nobody waits for any more; it stands in logs only."""
 
+UNKNOWN = Match(None)
+"""Stands for the match of a request whose route was not looked for yet."""
+
 
 class Outgoing:
-    """Send the answer to one request."""
+    """Hold what is known of a request and its answer, and send the answer; `pass_on` is the server's part."""
 
-    def __init__(self, send: Send, correlation_id: str, cors: CORS, request_headers: RawHeaders) -> None:
-        self._send = send
-        self._cors = cors
-        self._request_headers = request_headers
+    match = UNKNOWN
+    error: Exception | None = None
+    """What was answered, where that was an error."""
+    seconds = 0.0
+    """Seconds that the answer took."""
+    status = CLIENT_CLOSED_REQUEST
+
+    def __init__(self, scope: Scope, correlation_id: str, cors: CORS) -> None:
+        self.scope = scope
         self.correlation_id = correlation_id
-        self.allow = "OPTIONS"  # the methods of the path, when they are known
-        self.match = Match(None)
-        self.error: Exception | None = None  # what was answered, where that was an error
-        self.seconds = 0.0  # that the answer took
-        self.status = CLIENT_CLOSED_REQUEST
+        self._cors = cors
 
     @property
     def started(self) -> bool:
         """Tell whether the answer has begun, so that no other can be given."""
         return self.status != CLIENT_CLOSED_REQUEST
 
+    def write(self, reply: Reply) -> bool:  # noqa: ARG002 - for who can
+        """Write a finished answer without waiting; return whether that could be done."""
+        return False
+
     async def send(self, message: Message) -> None:
         """Send an ASGI message, with the headers of every answer added where it has none of that name."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers: RawHeaders = list(message.get("headers", []))
-            present = {name.lower() for name, _ in headers}
-            message["headers"] = headers + [header for header in self._own_headers() if header[0] not in present]
-        await self._send(message)
+            message["headers"] = self.completed(list(message.get("headers", [])))
+        await self.pass_on(message)
 
-    async def send_reply(self, reply: Reply, send: Send, *, with_body: bool) -> None:
-        """Send a finished answer through `send`, which may be a middleware's."""
+    async def send_reply(self, reply: Reply, send: Send | None = None, *, with_body: bool) -> None:
+        """Send a finished answer, perhaps through the `send` of a middleware."""
+        if send is None:
+            send = self.send
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.head()})
         await send({"type": "http.response.body", "body": reply.body if with_body else b""})
 
-    async def send_empty(self, send: Send) -> None:
-        """Send the answer to OPTIONS: the methods of the path, and no body."""
-        headers = [(b"allow", self.allow.encode()), (b"content-length", b"0")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
+    async def pass_on(self, message: Message) -> None:
+        """Hand a message, complete with its headers, to the server."""
+        raise NotImplementedError
 
-    def _own_headers(self) -> RawHeaders:
-        own = self._cors.headers(self._request_headers, self.allow.encode())
+    def completed(self, headers: RawHeaders) -> RawHeaders:
+        """Give these headers with those of every answer that they have none of."""
+        present = {name.lower() for name, _ in headers}
+        return headers + [header for header in self.own_headers() if header[0] not in present]
+
+    def own_headers(self) -> RawHeaders:
+        """Give the headers that every answer has."""
+        own = self._cors.headers(self.scope["headers"], self.match.allow)
         return [(b"x-correlation-id", self.correlation_id.encode()), *own]
+
+
+class ASGIOutgoing(Outgoing):
+    """Send the answer by the `send` of an ASGI server."""
+
+    def __init__(self, scope: Scope, send: Send, correlation_id: str, cors: CORS) -> None:
+        super().__init__(scope, correlation_id, cors)
+        self._send = send
+
+    async def pass_on(self, message: Message) -> None:
+        """Hand a message to the server."""
+        await self._send(message)
+
+    async def send_reply(self, reply: Reply, send: Send | None = None, *, with_body: bool) -> None:
+        """Send a finished answer; where no middleware is to see it, its headers are put together at once."""
+        if send is not None or reply.headers:
+            await super().send_reply(reply, send, with_body=with_body)
+            return
+        self.status = reply.status
+        headers = reply.head() + self.own_headers()  # of which none can stand in both
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": reply.body if with_body else b""})

@@ -23,10 +23,13 @@ _REDIRECT_STATUS = {"POST": 303, "PUT": 303, "PATCH": 303}
 _PARTIAL_CONTENT = 206
 _WITHOUT_BODY = (204, 304)  # RFC 9110, 15.3.5 and 15.4.5
 
+_PLAIN_DATA = frozenset({dict, list, str, int, float, bool})
+"""The types that most handlers return: none of those that mean more than their data."""
+
 _EVENT_STREAM = "text/event-stream"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Reply:
     """Hold a finished answer; without a body it has no Content-Type either."""
 
@@ -38,7 +41,7 @@ class Reply:
     def head(self) -> RawHeaders:
         """Give all the headers of the answer."""
         if not self.body:
-            return self.headers
+            return [*self.headers]
         own = [(b"content-length", str(len(self.body)).encode())]
         if not any(name == b"content-type" for name, _ in self.headers):
             own.append((b"content-type", self.content_type))
@@ -47,6 +50,16 @@ class Reply:
 
 class NotEncodableError(Exception):
     """Say that a handler's result cannot be made JSON; the message is the type's name."""
+
+
+def reply_to_data(result: Any, method: str) -> Reply | None:
+    """Make the answer to what most handlers return, data and nothing else; None where it may be more.
+
+    Raises NotEncodableError.
+    """
+    if type(result) not in _PLAIN_DATA:
+        return None
+    return Reply(_status(method), _json({"data": result}, of=result))
 
 
 async def reply_to_result(  # noqa: PLR0911 - a row of the table each

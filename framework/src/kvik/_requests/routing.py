@@ -6,14 +6,15 @@ branch that leads to no route with the method is left, and the next tried.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from starlette.convertors import CONVERTOR_TYPES, Convertor
 from starlette.middleware import Middleware
 
+from .._threads import is_coroutine_function
 from ..errors import HTTPError
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([A-Za-z_][A-Za-z0-9_]*))?\}")
@@ -23,16 +24,23 @@ _SLASH = b"/"
 ANY_METHOD = "*"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Endpoint:
     """Hold what a route leads to: a handler, or with `mounted_at` an ASGI application below that path.
 
-    `middleware` stands around it, the first outermost.
+    `middleware` stands around it, the first outermost. `is_plain` tells of a handler with nothing around it,
+    `is_coroutine` of one that is `async def`: asked once here, not with each request.
     """
 
     target: Any
     middleware: tuple[Middleware, ...] = ()
     mounted_at: str | None = None
+    is_plain: bool = field(init=False)
+    is_coroutine: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.is_plain = self.mounted_at is None and not self.middleware
+        self.is_coroutine = is_coroutine_function(self.target)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,24 +56,48 @@ class Route:
 @dataclass(slots=True)
 class _Node:
     static: dict[str, "_Node"] = field(default_factory=dict)
-    convertors: dict[str, tuple[Convertor[Any], "_Node"]] = field(default_factory=dict)
+    convertors: dict[str, "_Conversion"] = field(default_factory=dict)
     parameter: "_Node | None" = None
     rest: "_Node | None" = None
     routes: dict[str, Route] = field(default_factory=dict)
+    methods: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class _Conversion:
+    pattern: re.Pattern[str]
+    convertor: Convertor[Any]
+    node: _Node
+
+
+@dataclass(slots=True, eq=False)
 class Match:
-    """Hold what a look-up found: a route with its parameters' values, if any, and the methods of the path."""
+    """Hold what a look-up found: a route with its parameters' values, if any, and the methods of the path.
+
+    Without a route there is the `refusal` to answer with, unless OPTIONS asks what there is. `allow` is what the
+    header Allow says of the path.
+    """
 
     route: Route | None
     values: tuple[Any, ...] = ()
     methods: frozenset[str] = frozenset()
+    refusal: HTTPError | None = None
+    allow: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.allow = allow(self.methods)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Give the parameters by name."""
-        return dict(zip(self.route.parameters, self.values, strict=True)) if self.route else {}
+        return dict(zip(self.route.parameters, self.values, strict=True)) if self.route and self.values else {}
+
+
+@lru_cache(maxsize=128)
+def allow(methods: frozenset[str]) -> str:
+    """Write the methods of a path as the header Allow does."""
+    head = {"HEAD"} if "GET" in methods else set[str]()
+    return ", ".join(sorted({*methods, *head, "OPTIONS"} - {ANY_METHOD}))
 
 
 class Router:
@@ -94,6 +126,7 @@ class Router:
             raise ValueError(f"{method} {path} is registered already, as {node.routes[method].path}")
         self._without_parameters.clear()
         node.routes[method] = Route(method, path, endpoint, tuple(names))
+        node.methods = frozenset(node.routes)
 
     def find(self, method: str, raw_path: bytes) -> Match:
         """Find the route of a request from the path as it was sent, still percent-encoded.
@@ -109,11 +142,10 @@ class Router:
         return match
 
     def _search(self, method: str, raw_path: bytes) -> Match:
-        parts = [(index, part) for index, part in enumerate(raw_path.split(_SLASH)) if part]
-        path = _Path(raw_path, [_decode(part) for _, part in parts], [index for index, _ in parts])
-        reached = list(_walk(self._root, path, 0, ()))
-        methods = frozenset(name for node, _ in reached for name in node.routes)
-        for node, values in reached:
+        walk = _Walk(raw_path)
+        walk.go(self._root, 0, ())
+        methods = frozenset[str]().union(*[node.methods for node, _ in walk.reached])
+        for node, values in walk.reached:
             route = _route_for(method, node)
             if route is not None:
                 return Match(route, values, methods)
@@ -125,46 +157,56 @@ def _route_for(method: str, node: _Node) -> Route | None:
     return node.routes.get(method) or as_get or node.routes.get(ANY_METHOD)
 
 
-@dataclass(frozen=True, slots=True)
-class _Path:
-    raw: bytes
-    segments: list[str]  # decoded, without the empty ones
-    indexes: list[int]  # where each stands among the parts of raw, the empty ones counted
-
-    def rest(self, position: int) -> str:
-        """Give all from the segment on, with the empty segments between and behind."""
-        return _decode(_SLASH.join(self.raw.split(_SLASH)[self.indexes[position] :]))
+def _segments(raw_path: bytes) -> list[str]:
+    """Give the segments, decoded, without the empty ones."""
+    if b"%" in raw_path:
+        return [_decode(part) for part in raw_path.split(_SLASH) if part]
+    return [part for part in _decode(raw_path).split("/") if part]
 
 
-def _walk(
-    node: _Node, path: _Path, position: int, values: tuple[Any, ...]
-) -> Iterator[tuple[_Node, tuple[Any, ...]]]:
-    """Give the nodes that the path reaches, the most specific first, with the values of their parameters."""
-    if position == len(path.segments):
-        if node.routes:
-            yield node, values
-        return
-    segment = path.segments[position]
-    if (child := node.static.get(segment)) is not None:
-        yield from _walk(child, path, position + 1, values)
-    for convertor, child in node.convertors.values():
-        for value in _convert(convertor, segment):
-            yield from _walk(child, path, position + 1, (*values, value))
-    if node.parameter is not None:
-        yield from _walk(node.parameter, path, position + 1, (*values, segment))
-    if node.rest is not None:
-        yield node.rest, (*values, path.rest(position))
+def _rest(raw_path: bytes, position: int) -> str:
+    """Give all from the segment on, with the empty segments between and behind."""
+    parts = raw_path.split(_SLASH)
+    filled = [index for index, part in enumerate(parts) if part]
+    return _decode(_SLASH.join(parts[filled[position] :]))
 
 
-def _convert(convertor: Convertor[Any], segment: str) -> Iterator[Any]:
-    """Give the converted value, or nothing where the segment is not of that kind."""
-    if not re.fullmatch(convertor.regex, segment):
-        return
+class _Walk:
+    """Find the nodes that a path reaches, the most specific first, with the values of their parameters."""
+
+    __slots__ = ("_raw_path", "_segments", "reached")
+
+    def __init__(self, raw_path: bytes) -> None:
+        self._raw_path = raw_path
+        self._segments = _segments(raw_path)
+        self.reached: list[tuple[_Node, tuple[Any, ...]]] = []
+
+    def go(self, node: _Node, position: int, values: tuple[Any, ...]) -> None:
+        """Go on from a node, with the segment at a position."""
+        if position == len(self._segments):
+            if node.routes:
+                self.reached.append((node, values))
+            return
+        segment, behind = self._segments[position], position + 1
+        if (child := node.static.get(segment)) is not None:
+            self.go(child, behind, values)
+        for conversion in node.convertors.values():
+            for value in _convert(conversion, segment):
+                self.go(conversion.node, behind, (*values, value))
+        if node.parameter is not None:
+            self.go(node.parameter, behind, (*values, segment))
+        if node.rest is not None:
+            self.reached.append((node.rest, (*values, _rest(self._raw_path, position))))
+
+
+def _convert(conversion: _Conversion, segment: str) -> tuple[Any, ...]:
+    """Give the converted value alone, or nothing where the segment is not of that kind."""
+    if not conversion.pattern.fullmatch(segment):
+        return ()
     try:
-        value = convertor.convert(segment)
+        return (conversion.convertor.convert(segment),)
     except ValueError:  # int refuses thousands of digits, which its regex lets pass
-        return
-    yield value
+        return ()
 
 
 def _parse_segment(segment: str, path: str) -> tuple[str | None, str | None]:
@@ -189,7 +231,10 @@ def _descend(node: _Node, segment: str, kind: str | None) -> _Node:
     if kind == "path":
         node.rest = node.rest or _Node()
         return node.rest
-    return node.convertors.setdefault(kind, (CONVERTOR_TYPES[kind], _Node()))[1]
+    if kind not in node.convertors:
+        convertor = CONVERTOR_TYPES[kind]
+        node.convertors[kind] = _Conversion(re.compile(convertor.regex), convertor, _Node())
+    return node.convertors[kind].node
 
 
 def _decode(part: bytes) -> str:

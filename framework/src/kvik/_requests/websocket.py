@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from .._container import Container
-from .._logs.logging import trace_id
+from .._logs.logging import request_ids
 from ..context import Context
 from ..errors import HTTPError
 from .dispatch import child_scope, raw_path_of
@@ -45,7 +45,7 @@ class WebSockets:
             scope,
             receive,
             parameters=match.parameters,
-            correlation_id=trace_id.get(),
+            correlation_id=request_ids.get()[0],
             websocket=websocket,
         )
         await self._handle(endpoint, context, websocket, receive)
@@ -65,7 +65,7 @@ class WebSockets:
                 self._container.log_failure(error)
                 await websocket.close(_INTERNAL_ERROR, "Internal Server Error")
         finally:
-            await context.close()
+            context.close()
 
     async def _deny(self, error: Exception, websocket: WebSocket, receive: Receive) -> None:
         """Answer the handshake with the error, as any other request would be."""

@@ -9,22 +9,21 @@ import asyncio
 from typing import Any, ClassVar, Literal
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .._container import Container
-from .._requests.correlation import correlation_id
-from .._requests.failures import failure_of
+from .._requests.correlation import new_ids
+from .._requests.headers import RawHeaders
 from ..config import Settings
 from ..errors import HTTPError
+from .body_pace import Arrival, LingeringTransport
 from .deadline import Deadline
+from .refusal import check_headers, head_size, header_too_large, meaning, refusal
 
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 16 * 1024 * 1024
 _FAREWELL_SECONDS = 1.0
 """How long a client may take to confirm the end of a TLS connection; asyncio would wait for half a minute."""
-
-_ENDS = len(" HTTP/1.1\r\n\r\n")
-_HEADER_ENDS = len(": \r\n")
 
 
 def connection_class(container: Container) -> "type[Connection]":
@@ -80,18 +79,23 @@ class Connection(HttpToolsProtocol):
         self._run += len(data)
         self._run_is_long = self._run > self._settings.max_header_size
         try:
-            self.parser.feed_data(data)
+            self.feed(data)
         except httptools.HttpParserUpgrade:
             self._upgrade()
         except httptools.HttpParserError as error:
-            self._refuse(_meaning(error))
+            self._refuse(meaning(error))
         else:
-            self._after_data()
+            if self._at != "rest" or self._run > self._settings.max_header_size:
+                self._after_data()
+
+    def feed(self, data: bytes) -> None:
+        """Let the parser have what came; raises what it raises."""
+        self.parser.feed_data(data)
 
     def _after_data(self) -> None:
         """Look after a message that is not complete yet."""
         if self._run > self._settings.max_header_size:
-            self._refuse(self._header_too_large())
+            self._refuse(header_too_large(self._settings.max_header_size))
         elif self._at == "body":
             if self.cycle.transport is self.transport:
                 self._watch_body()
@@ -111,17 +115,25 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
+        self.note_begin_of_message()
+
+    def note_begin_of_message(self) -> None:
+        """Expect the rest of a head."""
         self._at = "head"
         self._deadline.clear()
 
     def on_headers_complete(self) -> None:
         """Check the head, and start the app; raises HTTPError to stop the parser."""
         self._check_head()
-        super().on_headers_complete()
+        self.begin_answer()
         self._at = "body"
         self._deadline.clear()
         if not self.parser.should_upgrade():
             self.headers = []  # a trailer, which comes after the body, must not pass for a header
+
+    def begin_answer(self) -> None:
+        """Start the app for the request whose head is complete, or queue it."""
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
@@ -131,6 +143,10 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End a request."""
         super().on_message_complete()
+        self.note_end_of_message()
+
+    def note_end_of_message(self) -> None:
+        """Expect another request."""
         self._at = "rest"
         self._run = 0
         self._deadline.clear()
@@ -139,23 +155,10 @@ class Connection(HttpToolsProtocol):
             self._rest()
 
     def _check_head(self) -> None:
-        if self._run_is_long and self._head_size() > self._settings.max_header_size:
-            raise self._header_too_large()
-        hosts = 0
-        for name, value in self.headers:
-            if name == b"host":
-                hosts += 1
-            elif name == b"transfer-encoding" and value.lower() != b"chunked":
-                raise HTTPError(400, "unsupported transfer encoding")
-        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
-            raise HTTPError(400, "malformed request: exactly one Host header is needed")
-
-    def _head_size(self) -> int:
-        size = len(self.parser.get_method()) + len(" ") + len(self.url) + _ENDS
-        return size + sum(len(name) + len(value) + _HEADER_ENDS for name, value in self.headers)
-
-    def _header_too_large(self) -> HTTPError:
-        return HTTPError(431, f"request header is larger than {self._settings.max_header_size} bytes")
+        limit = self._settings.max_header_size
+        if self._run_is_long and head_size(self.parser.get_method(), self.url, self.headers) > limit:
+            raise header_too_large(limit)
+        check_headers(self.headers, self.parser.get_http_version())
 
     # What goes out
 
@@ -163,15 +166,15 @@ class Connection(HttpToolsProtocol):
         """Go on to the next request, or to the answer to one that was refused."""
         if self.pipeline or self.transport.is_closing():
             super().on_response_complete()
-        else:
-            self.server_state.total_requests += 1
-            self.flow.resume_reading()
-            if self._last_words:
-                self._say_last_words()
-            elif not self._deaf:
-                self._rest()
-        if self.transport.is_closing():
-            self._deadline.set(_FAREWELL_SECONDS)
+            if self.transport.is_closing():
+                self._deadline.set(_FAREWELL_SECONDS)
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        if self._last_words:
+            self._say_last_words()
+        elif not self._deaf:
+            self._rest()
 
     def shutdown(self) -> None:
         """Close, at once or when the request in flight is answered."""
@@ -197,15 +200,22 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, error: HTTPError) -> None:
         """Answer with an error when all before it is answered, and take no more requests."""
         self._deaf = True
-        request_id = correlation_id(list(self.scope["headers"]) if self.scope else [])
+        request_id, _ = new_ids(self._headers_of_the_refused())
         self._log_refusal(error.message, status=error.status_code, trace_id=request_id)
-        self._last_words = self._answer(error, request_id)
+        server_headers = self.server_state.default_headers
+        error_format = self._settings.error_format
+        self._last_words = refusal(error, server_headers, request_id, error_format=error_format)
         if self._at == "body":
             self._abandon_body()
         elif self._busy:
             self.flow.pause_reading()
         else:
             self._say_last_words()
+
+    def _headers_of_the_refused(self) -> RawHeaders:
+        if self._at == "head":
+            return self.headers
+        return list(self.scope["headers"]) if self._at == "body" else []
 
     def _abandon_body(self) -> None:
         """Tell the app that the rest of the body will not come, and the client why, if it is not too late."""
@@ -218,17 +228,6 @@ class Connection(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             self._say_last_words()
-
-    def _answer(self, error: HTTPError, request_id: str) -> bytes:
-        reply = failure_of(error).reply(self._settings.error_format)
-        headers = [
-            *self.server_state.default_headers,
-            *reply.head(),
-            (b"connection", b"close"),
-            (b"x-correlation-id", request_id.encode()),
-        ]
-        head = b"".join(b"%b: %b\r\n" % header for header in headers)
-        return STATUS_LINE[reply.status] + head + b"\r\n" + reply.body
 
     def _say_last_words(self) -> None:
         self.transport.write(self._last_words)
@@ -259,8 +258,8 @@ class Connection(HttpToolsProtocol):
     def _watch_body(self) -> None:
         """Have the app's waiting for the body timed, and an answer before its end linger."""
         cycle = self.cycle
-        cycle.transport = _LingeringTransport(self)
-        arrival = _Arrival(self)
+        cycle.transport = LingeringTransport(self)
+        arrival = Arrival(self)
         if cycle.message_event.is_set():
             arrival.set()
         cycle.message_event = arrival
@@ -273,7 +272,7 @@ class Connection(HttpToolsProtocol):
         """Tell whether the client is still sending the body of its latest request."""
         return self._at == "body"
 
-    def expect_body(self, arrival: "_Arrival", *, wanted: bool) -> None:
+    def expect_body(self, arrival: Arrival, *, wanted: bool) -> None:
         """Start the body's clock when the app waits for it, and stop it when it does not."""
         if self._at == "body" and arrival is self.cycle.message_event and self._busy and not self._deaf:
             if wanted:
@@ -308,46 +307,3 @@ class Connection(HttpToolsProtocol):
             self._deadline.set(_FAREWELL_SECONDS)
         else:
             self.transport.abort()
-
-
-class _LingeringTransport(asyncio.Transport):
-    """Stand in for the transport while a request is answered whose body came in pieces."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__()
-        self._connection = connection
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self._connection.transport.write(data)
-
-    def is_closing(self) -> bool:
-        return self._connection.transport.is_closing()
-
-    def close(self) -> None:
-        if self._connection.body_is_open:
-            self._connection.linger()
-        else:
-            self._connection.transport.close()
-
-
-class _Arrival(asyncio.Event):
-    """Be the event of a piece of a body that arrives, and say when the app waits for it."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__()
-        self._connection = connection
-
-    async def wait(self) -> Literal[True]:
-        self._connection.expect_body(self, wanted=True)
-        try:
-            return await super().wait()
-        finally:
-            self._connection.expect_body(self, wanted=False)
-
-
-def _meaning(error: httptools.HttpParserError) -> HTTPError:
-    """Tell what is wrong with a message: what a callback says, or the parser, whose words quote nothing of it."""
-    if isinstance(error, httptools.HttpParserCallbackError):
-        cause = error.__context__
-        return cause if isinstance(cause, HTTPError) else HTTPError(400, "malformed request")
-    return HTTPError(400, f"malformed request: {error}")

@@ -3,19 +3,21 @@
 import os
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
 
 from .._container import Container
-from .connection import connection_class
+from .._requests.http import RequestPath
 from .ending import end_at_once
+from .engine import connection_class_for
 from .ports import bind
 from .server import Server, run
 from .tls import check_certificate
 
 
-def serve(app: Any, container: Container) -> None:
+def serve(app: Any, container: Container, path: Callable[[], RequestPath]) -> None:
     """Serve the app until SIGTERM or SIGINT; returns when all was answered, else exits 1."""
     settings = container.settings
     check_certificate(settings, container.logger)
@@ -27,7 +29,7 @@ def serve(app: Any, container: Container) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=connection_class(container),
+        http=connection_class_for(container, path),
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -44,22 +44,23 @@ class Spans:
     def __init__(self) -> None:
         self.tracer: Tracer | None = None
 
-    def request_began(self, scope: Scope, _: Outgoing) -> _Begun | None:
+    def request_began(self, outgoing: Outgoing) -> _Begun | None:
         """Begin the request's span, under the client's if it sent one, and make it current."""
         if self.tracer is None:
             return None
+        scope = outgoing.scope
         parent = parent_of(scope["headers"])
         span = self.tracer.start_span(_method(scope["method"]), parent, SpanKind.SERVER)
         if span.is_recording():
             span.set_attributes(_request_attributes(scope))
         return _Begun(span, context.attach(trace.set_span_in_context(span, parent)))
 
-    def request_ended(self, scope: Scope, outgoing: Outgoing, begun: _Begun | None) -> None:
+    def request_ended(self, outgoing: Outgoing, begun: _Begun | None) -> None:
         """Name the request's span by its route and end it."""
         if begun is None:
             return
         if begun.span.is_recording():
-            _add_answer(begun.span, scope["method"], outgoing)
+            _add_answer(begun.span, outgoing.scope["method"], outgoing)
         begun.end()
 
     def operation_began(self, operation: Operation) -> _Begun | None:

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from structlog.typing import FilteringBoundLogger
 
-from .._logs.logging import trace_id
+from .._logs.logging import request_ids
 from ..config import Settings
 from .trace_target import TraceTarget
 
@@ -91,7 +91,7 @@ class _Ids(RandomIdGenerator):
     """Begin each trace of a request with the request's correlation id, so that logs and traces agree."""
 
     def generate_trace_id(self) -> int:
-        current = trace_id.get()
+        current, _ = request_ids.get()
         return int(current, 16) if current else random.getrandbits(128) or 1
 
 

@@ -1,0 +1,105 @@
+"""One call of a handler: what may end it, and the answer to what it gives or raises."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Send
+
+from .._container import Container
+from .._kv.deadline import deadline
+from .._threads import asynchronous
+from ..context import Context
+from ..errors import HTTPError
+from .failures import partial_error
+from .interruption import Incoming, until_client_leaves
+from .outgoing import Outgoing
+from .replies import Reply, reply_to_data, reply_to_result
+from .routing import Endpoint
+
+
+class Handling:
+    """Call handlers and send their answers; every request that reaches one comes through here."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+
+    async def answer(self, endpoint: Endpoint, outgoing: Outgoing, incoming: Incoming, send: Send | None) -> None:
+        """Call the endpoint's handler and send what it gives, or what it raises means."""
+        context = Context(
+            self._container,
+            incoming.scope,
+            incoming,
+            parameters=outgoing.match.parameters,
+            correlation_id=outgoing.correlation_id,
+        )
+        try:
+            result = await self._call(endpoint, context, incoming)
+            reply = reply_to_data(result, incoming.scope["method"])
+            if reply is not None and send is None and outgoing.write(reply):
+                context.start_background()
+            else:
+                await self._send(result if reply is None else reply, context, outgoing, send)
+        except ClientDisconnect:
+            self._container.logger.debug("request.client_gone")
+        except asyncio.CancelledError:
+            if not self._container.cutting_off or outgoing.started:
+                raise  # somebody else's cancellation, or too late for an answer
+            await self.refuse(HTTPError(503, "server is shutting down"), outgoing, incoming, send)
+        except Exception as error:
+            if outgoing.started:
+                outgoing.error = error
+                self._container.log_failure(error)
+                raise  # only closing the connection tells the client
+            await self.refuse(error, outgoing, incoming, send)
+        finally:
+            context.close()
+
+    async def refuse(self, error: Exception, outgoing: Outgoing, incoming: Incoming, send: Send | None) -> None:
+        """Answer with an error."""
+        outgoing.error = error
+        reply = self._container.log_failure(error).reply(self._container.settings.error_format)
+        await outgoing.send_reply(reply, send, with_body=incoming.scope["method"] != "HEAD")
+
+    async def _send(self, result: Any, context: Context, outgoing: Outgoing, send: Send | None) -> None:
+        """Send what a handler gave, or the reply that was made of it."""
+        reply = result
+        if not isinstance(reply, Reply):
+            stopping = self._container.stopping
+            reply = await reply_to_result(result, context.method, message_of=partial_error, stopping=stopping)
+        try:
+            if isinstance(reply, Reply):
+                await outgoing.send_reply(reply, send, with_body=context.method != "HEAD")
+            else:
+                request = context.request
+                await reply(request.scope, request.receive, send or outgoing.send)
+        finally:
+            context.start_background()
+
+    def _call(self, endpoint: Endpoint, context: Context, incoming: Incoming) -> Awaitable[Any]:
+        """Call the handler, within REQUEST_TIMEOUT, for as long as its client is there."""
+        if endpoint.is_coroutine:
+            work = until_client_leaves(endpoint.target, context, incoming)
+        else:
+            work = self._call_in_thread(endpoint.target, context)
+        seconds = self._container.settings.request_timeout
+        return work if seconds is None else _within(seconds, work)
+
+    async def _call_in_thread(self, handler: Callable[[Context], Any], context: Context) -> Any:
+        try:
+            return await asynchronous(handler, self._container.handler_threads)(context)
+        finally:
+            context.end_waiting()
+
+
+async def _within(seconds: float, work: Awaitable[Any]) -> Any:
+    limit = asyncio.timeout(seconds)
+    try:
+        with deadline(seconds):
+            async with limit:
+                return await work
+    except TimeoutError:
+        if limit.expired():
+            raise HTTPError(408, "request timed out") from None
+        raise

@@ -1,0 +1,235 @@
+"""The direct protocol of `app.run()`: a plain request is served from the parser's callbacks, without ASGI between.
+
+Plain is a request with a handler of ours and no middleware around it, on a connection that is kept, whose body is
+absent or came with its head, small and of a declared length. Every other goes to uvicorn's own protocol and the
+ASGI application, in the middle of a connection too. HTTP_ENGINE=asgi switches this off.
+"""
+
+import asyncio
+import sys
+import urllib.parse
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
+
+import httptools
+from starlette.types import Scope
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from .._container import Container
+from .._requests.headers import RawHeaders, header_lines
+from .._requests.http import RequestPath
+from .connection import Connection
+from .exchange import Exchange
+
+_LONGEST_SPLIT = 4096
+"""Bytes of a target that are split here; what is longer, or has a fragment, is httptools's to judge."""
+
+_FORWARDED = (b"x-forwarded-for", b"x-forwarded-proto")
+
+
+def direct_connection_class(container: Container, path: Callable[[], RequestPath]) -> "type[DirectConnection]":
+    """Make the class that uvicorn is to make its connections from, for one app.
+
+    `path` is asked when a client connects: until then middleware may be added.
+    """
+    container.access_log.by_turns = True  # the loop is ours: it comes round
+
+    class AppConnection(DirectConnection):
+        _container = container
+        _settings = container.settings
+        _find_path = staticmethod(path)
+
+    return AppConnection
+
+
+class DirectConnection(Connection):
+    """Serve one client, its plain requests without ASGI."""
+
+    _find_path: ClassVar["staticmethod[[], RequestPath]"]
+    cycle: Any
+    pipeline: Any
+    """What uvicorn works on, and what waits for it; here there may be exchanges among its cycles."""
+    _default_lines: ClassVar[tuple[RawHeaders, bytes]] = ([], b"")
+
+    _arriving: Exchange | None = None
+    """A plain request whose body is not here yet."""
+    _due: Exchange | None = None
+    """A plain request to be started when the parser has seen all that came with it."""
+    _in_work: Exchange | None = None
+    """The plain request that was started last."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
+        """Look whether anything stands between a request and its route."""
+        super().connection_made(transport)
+        self.path = self._find_path()
+        self._may_be_plain = self.path.is_straight and not self.root_path and self.limit_concurrency is None
+        HttpToolsProtocol.on_message_begin(self)
+        self._scope_of_connection: Scope = {**self.scope}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Cancel what is done for a client that has gone."""
+        if self._in_work is not None and not self._in_work.response_complete:
+            self._in_work.leave()
+        if isinstance(self.cycle, Exchange):
+            self.cycle = None
+        super().connection_lost(exc)
+
+    # What the parser finds
+
+    def feed(self, data: bytes) -> None:
+        """Parse what came, then start what it completed; whatever else it began is uvicorn's."""
+        try:
+            self.parser.feed_data(data)
+        finally:
+            if self._arriving is not None:
+                self._hand_over(self._arriving)
+            if self._due is not None:
+                exchange, self._due = self._due, None
+                self._start(exchange, self._start_at_once)
+
+    def on_message_begin(self) -> None:
+        """Begin a request; what uvicorn needs for one is made when it gets it."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self.note_begin_of_message()
+
+    def begin_answer(self) -> None:
+        """Take the request if it is plain, else let uvicorn have it."""
+        self._arriving = self._plain_request() if self._may_be_plain else None
+        if self._arriving is None:
+            self._begin_answer_by_uvicorn(self.headers)
+
+    def _begin_answer_by_uvicorn(self, headers: RawHeaders) -> None:
+        url, expects = self.url, self.expect_100_continue
+        HttpToolsProtocol.on_message_begin(self)
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        super().begin_answer()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        if self._arriving is None:
+            super().on_body(body)
+        else:
+            self._arriving.body += body
+
+    def on_message_complete(self) -> None:
+        """Take a whole request."""
+        exchange, self._arriving = self._arriving, None
+        if exchange is None:
+            super().on_message_complete()
+        else:
+            self.note_end_of_message()
+            self._take(exchange)
+
+    def _plain_request(self) -> Exchange | None:
+        url: bytes = self.url
+        if not url.startswith(b"/") or self.expect_100_continue or not self._is_kept():
+            return None
+        is_forwarded = False
+        for name, value in self.headers:
+            if name == b"transfer-encoding" or (name == b"content-length" and int(value) > HIGH_WATER_LIMIT):
+                return None
+            if name in _FORWARDED:
+                is_forwarded = True
+        return self._routed_request(url, is_forwarded=is_forwarded)
+
+    def _is_kept(self) -> bool:
+        """Tell whether the connection goes on after the answer, and in HTTP/1.1."""
+        parser = self.parser
+        is_usual = parser.get_http_version() == self._scope_of_connection["http_version"]
+        return is_usual and parser.should_keep_alive() and not parser.should_upgrade()
+
+    def _routed_request(self, url: bytes, *, is_forwarded: bool) -> Exchange | None:
+        parser = self.parser
+        method = parser.get_method().decode("ascii")
+        raw_path, query = _split(url)
+        match = self.path.find(method, raw_path)
+        if match.route is not None and not match.route.endpoint.is_plain:
+            return None
+        path = raw_path.decode("ascii")
+        scope = {
+            **self._scope_of_connection,
+            "headers": self.headers,
+            "method": method,
+            "path": urllib.parse.unquote(path) if "%" in path else path,
+            "query_string": query,
+            "raw_path": raw_path,
+            "state": self.app_state.copy(),
+        }
+        return Exchange(self, scope, match, is_forwarded=is_forwarded)
+
+    # Requests in their turn
+
+    def _take(self, exchange: Exchange) -> None:
+        """Have the request started, behind those that came before it."""
+        is_free = self.cycle is None or self.cycle.response_complete
+        self.cycle = exchange
+        if is_free:
+            self._due = exchange
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request; one of ours is started as a task that waits for its turn."""
+        if not (self.pipeline and isinstance(self.pipeline[-1][0], Exchange)) or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        exchange, _ = self.pipeline.pop()
+        self._start(exchange, self.loop.create_task)
+
+    def _start(self, exchange: Exchange, start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
+        self._in_work = exchange
+        task = start(exchange.run())
+        if not task.done():
+            exchange.task = task
+            self.tasks.add(task)
+
+    def _start_at_once(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task that runs now, until it waits for something, where Python has such tasks."""
+        if sys.version_info >= (3, 12):
+            return asyncio.Task(coroutine, loop=self.loop, eager_start=True)
+        return self.loop.create_task(coroutine)
+
+    def _hand_over(self, exchange: Exchange) -> None:
+        """Let uvicorn have a request after all: its body takes longer than its head."""
+        self._arriving = None
+        self._begin_answer_by_uvicorn(exchange.scope["headers"])
+        if exchange.body:
+            super().on_body(exchange.body)
+
+    # What the exchange asks for
+
+    def default_lines(self) -> bytes:
+        """Give the headers that the server adds to every answer, such as Date, written as lines."""
+        headers = self.server_state.default_headers
+        known, lines = self._default_lines
+        if known is not headers:  # uvicorn makes a new list once a second
+            lines = header_lines(headers)
+            type(self)._default_lines = (headers, lines)  # noqa: SLF001 - one for all connections of the app
+        return lines
+
+    async def take_forwarded(self, scope: Scope) -> None:
+        """Believe what a proxy of FORWARDED_ALLOW_IPS says of the client, by uvicorn's rules."""
+        if self.config.proxy_headers:
+            trusted = self.config.forwarded_allow_ips
+            await ProxyHeadersMiddleware(_nothing, trusted)(scope, _nothing, _nothing)  # type: ignore[arg-type]
+
+
+def _split(url: bytes) -> tuple[bytes, bytes]:
+    """Give the path and the query of a request's target that begins with a slash."""
+    if b"#" in url or len(url) > _LONGEST_SPLIT:
+        parsed = httptools.parse_url(url)
+        return parsed.path, parsed.query or b""
+    path, _, query = url.partition(b"?")
+    return path, query
+
+
+async def _nothing(*_: Any) -> None:
+    pass

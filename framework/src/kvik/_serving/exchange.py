@@ -1,0 +1,192 @@
+"""One request that is served straight on its connection: what comes in for it, and what goes out."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from starlette.types import Message, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from .._logs.logging import NO_IDS, request_ids
+from .._requests.correlation import new_ids
+from .._requests.headers import header_lines
+from .._requests.interruption import running_task
+from .._requests.outgoing import Outgoing
+from .._requests.replies import Reply
+from .._requests.routing import Match
+
+if TYPE_CHECKING:
+    from .direct import DirectConnection
+
+_WITHOUT_BODY = (204, 304)  # RFC 9110, 15.3.5 and 15.4.5
+_LINES = b"content-length: %d\r\ncontent-type: %b\r\nx-correlation-id: %b\r\n%b"
+_FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
+
+
+class Exchange(Outgoing):
+    """Be to the connection what uvicorn's cycle is, and to the request's path what brings it in and sends it out.
+
+    A finished answer is written at once. One that comes in pieces, or says itself how it is framed, is sent by
+    a cycle of uvicorn's, made when it is needed.
+    """
+
+    message_event = None
+    """No body is waited for: all of it is here."""
+    cancelling_before = 0
+    """The task is the request's own."""
+
+    task: asyncio.Task[None] | None = None
+    """The task that serves it, once it has had to wait."""
+    body = b""
+    keep_alive = True
+    """Until the server shuts down."""
+    response_complete = False
+    client_left = False
+    _body_due = True
+    _is_watched = False
+    _ended: asyncio.Event | None = None
+    """For who waits for the client's leaving."""
+    _cycle: RequestResponseCycle | None = None
+
+    def __init__(self, connection: "DirectConnection", scope: Scope, match: Match, *, is_forwarded: bool) -> None:
+        super().__init__(scope, "", connection.path.cors)
+        self.match = match
+        self._connection = connection
+        self._is_forwarded = is_forwarded
+
+    async def run(self) -> None:
+        """Serve the request, in a task of its own; whatever happens is told to the client as uvicorn does."""
+        connection = self._connection
+        try:
+            ids = new_ids(self.scope["headers"])
+            self.correlation_id = ids[0]
+            request_ids.set(ids)  # the task's context is the request's own
+            if self._is_forwarded:
+                await connection.take_forwarded(self.scope)
+            await connection.path.serve(self, self)
+        except BaseException as error:  # noqa: BLE001 - uvicorn's cycle catches as much
+            request_ids.set(NO_IDS)  # what uvicorn logs of it stands outside of the request, as in its own tasks
+            await self._uvicorns_cycle().run_asgi(_raising(error))
+        finally:
+            if self.task is not None:  # it had to wait
+                connection.tasks.discard(self.task)
+                self.task = None
+
+    # What comes in
+
+    async def __call__(self) -> Message:
+        """Receive the next message: the body, then the news that the client has gone or has its answer."""
+        if self._body_due:
+            self._body_due = False
+            return {"type": "http.request", "body": self.body, "more_body": False}
+        if not (self.client_left or self.response_complete):
+            self._ended = self._ended or asyncio.Event()
+            await self._ended.wait()
+        return {"type": "http.disconnect"}
+
+    @property
+    def receive(self) -> "Exchange":
+        """Give what receives messages."""
+        return self
+
+    def watch(self) -> None:
+        """Cancel the current task when the client goes away, or now if it has gone."""
+        self._is_watched = True
+        if self.client_left:
+            running_task().cancel()
+
+    def unwatch(self) -> None:
+        """Let the client go away."""
+        self._is_watched = False
+
+    def leave(self) -> None:
+        """Take note that the client has gone."""
+        self.client_left = True
+        if self._is_watched and self.task is not None:
+            self.task.cancel()
+        if self._ended is not None:
+            self._ended.set()
+        if self._cycle is not None:
+            self._cycle.disconnected = True
+
+    # What goes out
+
+    def write(self, reply: Reply) -> bool:
+        """Write a finished answer, unless the client is slow to read or uvicorn has to see to its framing."""
+        connection = self._connection
+        is_simple = (reply.body and not reply.headers) or _is_framed_by_its_body(reply)
+        if not is_simple or self._cycle is not None or connection.flow.write_paused:
+            return False
+        self.status = reply.status
+        if not self.client_left:
+            parts = (
+                STATUS_LINE[reply.status],
+                connection.default_lines(),
+                self._lines(reply),
+                b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n",
+                b"" if self.scope["method"] == "HEAD" else reply.body,
+            )
+            connection.transport.write(b"".join(parts))
+            self._complete()
+        return True
+
+    async def send_reply(self, reply: Reply, send: Send | None = None, *, with_body: bool) -> None:
+        """Send a finished answer, when the client has read enough of those before it."""
+        if not self.write(reply):
+            await super().send_reply(reply, send, with_body=with_body)
+
+    async def pass_on(self, message: Message) -> None:
+        """Send a message by uvicorn's cycle."""
+        await self._uvicorns_cycle().send(message)  # type: ignore[arg-type] # uvicorn's types are narrower
+
+    def _lines(self, reply: Reply) -> bytes:
+        if reply.headers or not reply.body:
+            return header_lines(self.completed(reply.head()))
+        cors = self._cors.encoded(self.scope["headers"], self.match.allow)
+        return _LINES % (len(reply.body), reply.content_type, self.correlation_id.encode(), cors)
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        if self._ended is not None:
+            self._ended.set()
+        if not self.keep_alive:
+            self._connection.transport.close()
+        self._connection.on_response_complete()
+
+    def _uvicorns_cycle(self) -> RequestResponseCycle:
+        if self._cycle is None:
+            connection = self._connection
+            self._cycle = RequestResponseCycle(
+                scope=self.scope,  # type: ignore[arg-type] # a TypedDict of the same keys
+                transport=connection.transport,
+                flow=connection.flow,
+                logger=connection.logger,
+                access_logger=connection.access_logger,
+                access_log=connection.access_log,
+                default_headers=connection.server_state.default_headers,
+                message_event=asyncio.Event(),
+                expect_100_continue=False,
+                keep_alive=self.keep_alive,
+                on_response=self._complete_by_cycle,
+            )
+            self._cycle.disconnected = self.client_left
+            self._cycle.response_started = self._cycle.response_complete = self.response_complete
+            if connection.cycle is self:
+                connection.cycle = self._cycle
+        return self._cycle
+
+    def _complete_by_cycle(self) -> None:
+        self.keep_alive = True  # the cycle has closed the connection itself where it was to be closed
+        self._complete()
+
+
+def _is_framed_by_its_body(reply: Reply) -> bool:
+    """Tell whether the answer's length is known, and nothing else is said of it or of the connection."""
+    has_length = reply.body or reply.status in _WITHOUT_BODY
+    return bool(has_length) and all(name not in _FRAMING for name, _ in reply.headers)
+
+
+def _raising(error: BaseException) -> Any:
+    async def app(*_: Any) -> None:
+        raise error
+
+    return app
