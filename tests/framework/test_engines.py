@@ -292,6 +292,21 @@ def test_a_connection_goes_from_one_way_to_the_other_and_back(both: tuple[Progra
     assert answers.count(b"HTTP/1.1 20") == 2 * len(targets) + 3
 
 
+@pytest.mark.parametrize(
+    "behind", [GET[:9], b"hello\r\n\r\n", b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nb"]
+)
+def test_the_limits_hold_behind_a_plain_request(both: tuple[Program, Program], behind: bytes) -> None:
+    """Half a head, rubbish and half a body end the connection as they would at its beginning."""
+    for pieces in ([GET + behind], [GET, behind]):
+        assert _assert_same(both, pieces).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_handler_out_of_time_is_408(both: tuple[Program, Program]) -> None:
+    """REQUEST_TIMEOUT holds, and the connection goes on."""
+    answers = _assert_same(both, [b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n" + ALIVE])
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"408", b"200"]
+
+
 def test_log_lines_are_the_same(both: tuple[Program, Program]) -> None:
     """The access line and the lines of errors have the same fields, values and order."""
     kinds: list[list[object]] = []

@@ -19,6 +19,7 @@ from ..errors import HTTPError
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([A-Za-z_][A-Za-z0-9_]*))?\}")
 _SLASH = b"/"
+_NONE = frozenset[str]()
 
 
 ANY_METHOD = "*"
@@ -144,7 +145,7 @@ class Router:
     def _search(self, method: str, raw_path: bytes) -> Match:
         walk = _Walk(raw_path)
         walk.go(self._root, 0, ())
-        methods = frozenset[str]().union(*[node.methods for node, _ in walk.reached])
+        methods = _NONE.union(*[node.methods for node, _ in walk.reached])
         for node, values in walk.reached:
             route = _route_for(method, node)
             if route is not None:
