@@ -52,6 +52,7 @@ class DirectConnection(Connection):
     pipeline: Any
     """What uvicorn works on, and what waits for it; here there may be exchanges among its cycles."""
     _default_lines: ClassVar[tuple[RawHeaders, bytes]] = ([], b"")
+    _proxy_rules: ClassVar[ProxyHeadersMiddleware | None] = None
 
     _arriving: Exchange | None = None
     """A plain request whose body is not here yet."""
@@ -217,9 +218,13 @@ class DirectConnection(Connection):
 
     async def take_forwarded(self, scope: Scope) -> None:
         """Believe what a proxy of FORWARDED_ALLOW_IPS says of the client, by uvicorn's rules."""
-        if self.config.proxy_headers:
-            trusted = self.config.forwarded_allow_ips
-            await ProxyHeadersMiddleware(_nothing, trusted)(scope, _nothing, _nothing)  # type: ignore[arg-type]
+        if not self.config.proxy_headers:
+            return
+        rules = self._proxy_rules
+        if rules is None:
+            rules = ProxyHeadersMiddleware(_nothing, self.config.forwarded_allow_ips)
+            type(self)._proxy_rules = rules  # noqa: SLF001 - one for all connections of the app
+        await rules(scope, _nothing, _nothing)  # type: ignore[arg-type] # they do nothing
 
 
 def _split(url: bytes) -> tuple[bytes, bytes]:
