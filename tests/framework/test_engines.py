@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from websockets.sync.client import connect
 
 from kvik import App
 from kvik._serving.direct import DirectConnection
@@ -137,6 +138,7 @@ app.group("/group", middleware=[Middleware(Marked)]).get("/in")(plain)
 @app.websocket("/ws")
 async def ws(ctx):
     await ctx.websocket.accept()
+    await ctx.websocket.send_text(await ctx.websocket.receive_text())
 
 if __name__ == "__main__":
     app.run()
@@ -428,6 +430,14 @@ def test_a_client_that_reads_slowly_gets_all_of_it(both: tuple[Program, Program]
         while data := client.recv(65536):
             received += data
     assert received.count(b'{"data":"lll') == 20
+
+
+def test_a_websocket_opens_on_a_program_of_its_own(both: tuple[Program, Program]) -> None:
+    """An upgrade leaves the direct protocol for that of WebSockets."""
+    for running in both:
+        with connect(running.url.replace("http", "ws") + "/ws", proxy=None) as client:
+            client.send("hello")
+            assert client.recv(timeout=20) == "hello"
 
 
 def test_http_engine_asgi_switches_the_direct_protocol_off(
