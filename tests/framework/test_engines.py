@@ -12,11 +12,12 @@ import pytest
 import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
 from websockets.sync.client import connect
 
 from kvik import App
 from kvik._serving.direct import DirectConnection
-from support import Program, connection_class, program, until
+from support import Program, connection_class, program, serving, until
 
 PROGRAM = """
 import asyncio
@@ -438,6 +439,21 @@ def test_a_websocket_opens_on_a_program_of_its_own(both: tuple[Program, Program]
         with connect(running.url.replace("http", "ws") + "/ws", proxy=None) as client:
             client.send("hello")
             assert client.recv(timeout=20) == "hello"
+
+
+async def test_an_app_whose_class_takes_part_in_each_request_is_let(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class of one's own that overrides `__call__` sees every request, also under `app.run()`."""
+    monkeypatch.setattr("support.PROTOCOL", "kvik")
+    seen: list[str] = []
+
+    class Watched(App):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(scope["type"])
+            await super().__call__(scope, receive, send)
+
+    async with serving(Watched()) as client:
+        assert (await client.get("/.well-known/alive")).status_code == 200
+    assert seen == ["lifespan", "http"]
 
 
 def test_http_engine_asgi_switches_the_direct_protocol_off(

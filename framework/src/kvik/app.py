@@ -55,8 +55,13 @@ class App(Routes):
 
     def _request_path(self) -> RequestPath:
         if self._entrance is None:
-            middleware = self._inside_middleware() if self._app_middleware else None
-            self._entrance = RequestPath(self._container, self._dispatch, self._websockets, middleware)
+            self._entrance = RequestPath(
+                self._container,
+                self._dispatch,
+                self._websockets,
+                middleware=self._inside_middleware() if self._app_middleware else None,
+                wrapped=type(self).__call__ is not App.__call__,
+            )
         return self._entrance
 
     def _inside_middleware(self) -> ASGIApp:

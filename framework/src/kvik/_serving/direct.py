@@ -73,6 +73,7 @@ class DirectConnection(Connection):
         """Cancel what is done for a client that has gone."""
         if self._in_work is not None and not self._in_work.response_complete:
             self._in_work.leave()
+        self._in_work = None
         if isinstance(self.cycle, Exchange):
             self.cycle = None
         super().connection_lost(exc)
