@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from websockets.sync.client import connect
 
 from kvik import App
+from kvik._serving import engine
 from kvik._serving.direct import DirectConnection
 from support import Program, connection_class, program, serving, until
 
@@ -474,3 +475,13 @@ def test_http_engine_asgi_switches_the_direct_protocol_off(
         assert not chosen()
         line = json.loads(capsys.readouterr().out)
         assert (line["level"], line["message"], line["uvicorn"]) == ("WARNING", "http_engine.asgi", version)
+
+
+def test_the_tested_versions_are_those_that_are_declared_and_pinned() -> None:
+    """The direct protocol is for uvicorn from the distribution's lower bound to the version that tests run with."""
+    root = Path(__file__).parents[2]
+    declared = re.search(r'"uvicorn>=([\d.]+)"', (root / "framework/pyproject.toml").read_text())
+    pinned = re.search(r"^uvicorn==(\d+\.\d+)", (root / "constraints.txt").read_text(), re.MULTILINE)
+    assert declared
+    assert pinned
+    assert [".".join(map(str, version)) for version in engine.TESTED_UVICORN] == [declared[1], pinned[1]]
