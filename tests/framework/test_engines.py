@@ -478,7 +478,7 @@ def test_http_engine_asgi_switches_the_direct_protocol_off(
 
 
 def test_the_tested_versions_are_those_that_are_declared_and_pinned() -> None:
-    """The direct protocol is for uvicorn from the distribution's lower bound to the version that tests run with."""
+    """The direct protocol is for uvicorn from the declared lower bound to the version that tests run with."""
     root = Path(__file__).parents[2]
     declared = re.search(r'"uvicorn>=([\d.]+)"', (root / "framework/pyproject.toml").read_text())
     pinned = re.search(r"^uvicorn==(\d+\.\d+)", (root / "constraints.txt").read_text(), re.MULTILINE)
