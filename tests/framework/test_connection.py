@@ -17,7 +17,8 @@ from uvicorn.server import ServerState
 
 from kvik._container import Container
 from kvik._serving import connection as connection_module
-from kvik._serving.connection import connection_class
+from kvik._serving.connection import Connection, connection_class
+from kvik._serving.direct import direct_connection_class
 from kvik.config import Config
 from support import Program, eventually, program
 
@@ -33,6 +34,25 @@ LARGE = 8 * 1024 * 1024
 @pytest.fixture(scope="module")
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     return "asyncio", {"use_uvloop": True}  # as under app.run()
+
+
+class _BehindMiddleware:
+    """Stands for the path of an app whose requests all go to uvicorn, because of its middleware."""
+
+    is_straight = False
+
+
+def _direct_class(container: Container) -> type[Connection]:
+    return direct_connection_class(container, _BehindMiddleware)  # type: ignore[arg-type] # nothing else is asked of it
+
+
+_make_class = connection_class
+
+
+@pytest.fixture(autouse=True, params=[connection_class, _direct_class], ids=["uvicorn", "direct"])
+def _both_connections(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the limits kept by the plain connection, and by the one that serves plain requests itself."""
+    monkeypatch.setitem(globals(), "_make_class", request.param)
 
 
 @dataclass
@@ -141,7 +161,7 @@ async def serving(keep_alive: int = 5, **environ: str) -> AsyncIterator[Served]:
         served, lifespan="off", log_config=None, access_log=False, timeout_keep_alive=keep_alive
     )
     config.load()
-    connection = connection_class(Container(Config("none", environ)))
+    connection = _make_class(Container(Config("none", environ)))
     server = await asyncio.get_running_loop().create_server(
         lambda: connection(config, served.state, {}), "127.0.0.1", 0
     )

@@ -11,6 +11,8 @@ import kvik
 from kvik import App, Context, MemoryStore
 from support import serving
 
+pytestmark = pytest.mark.usefixtures("both_protocols")
+
 
 @dataclass
 class Person:

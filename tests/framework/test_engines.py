@@ -12,10 +12,13 @@ import pytest
 import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
+from websockets.sync.client import connect
 
 from kvik import App
+from kvik._serving import engine
 from kvik._serving.direct import DirectConnection
-from support import Program, connection_class, program, until
+from support import Program, connection_class, program, serving, until
 
 PROGRAM = """
 import asyncio
@@ -137,6 +140,7 @@ app.group("/group", middleware=[Middleware(Marked)]).get("/in")(plain)
 @app.websocket("/ws")
 async def ws(ctx):
     await ctx.websocket.accept()
+    await ctx.websocket.send_text(await ctx.websocket.receive_text())
 
 if __name__ == "__main__":
     app.run()
@@ -292,6 +296,21 @@ def test_a_connection_goes_from_one_way_to_the_other_and_back(both: tuple[Progra
     assert answers.count(b"HTTP/1.1 20") == 2 * len(targets) + 3
 
 
+@pytest.mark.parametrize(
+    "behind", [GET[:9], b"hello\r\n\r\n", b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nb"]
+)
+def test_the_limits_hold_behind_a_plain_request(both: tuple[Program, Program], behind: bytes) -> None:
+    """Half a head, rubbish and half a body end the connection as they would at its beginning."""
+    for pieces in ([GET + behind], [GET, behind]):
+        assert _assert_same(both, pieces).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_handler_out_of_time_is_408(both: tuple[Program, Program]) -> None:
+    """REQUEST_TIMEOUT holds, and the connection goes on."""
+    answers = _assert_same(both, [b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n" + ALIVE])
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"408", b"200"]
+
+
 def test_log_lines_are_the_same(both: tuple[Program, Program]) -> None:
     """The access line and the lines of errors have the same fields, values and order."""
     kinds: list[list[object]] = []
@@ -415,6 +434,29 @@ def test_a_client_that_reads_slowly_gets_all_of_it(both: tuple[Program, Program]
     assert received.count(b'{"data":"lll') == 20
 
 
+def test_a_websocket_opens_on_a_program_of_its_own(both: tuple[Program, Program]) -> None:
+    """An upgrade leaves the direct protocol for that of WebSockets."""
+    for running in both:
+        with connect(running.url.replace("http", "ws") + "/ws", proxy=None) as client:
+            client.send("hello")
+            assert client.recv(timeout=20) == "hello"
+
+
+async def test_an_app_whose_class_takes_part_in_each_request_is_let(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class of one's own that overrides `__call__` sees every request, also under `app.run()`."""
+    monkeypatch.setattr("support.PROTOCOL", "kvik")
+    seen: list[str] = []
+
+    class Watched(App):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(scope["type"])
+            await super().__call__(scope, receive, send)
+
+    async with serving(Watched()) as client:
+        assert (await client.get("/.well-known/alive")).status_code == 200
+    assert seen == ["lifespan", "http"]
+
+
 def test_http_engine_asgi_switches_the_direct_protocol_off(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -433,3 +475,13 @@ def test_http_engine_asgi_switches_the_direct_protocol_off(
         assert not chosen()
         line = json.loads(capsys.readouterr().out)
         assert (line["level"], line["message"], line["uvicorn"]) == ("WARNING", "http_engine.asgi", version)
+
+
+def test_the_tested_versions_are_those_that_are_declared_and_pinned() -> None:
+    """The direct protocol is for uvicorn from the declared lower bound to the version that tests run with."""
+    root = Path(__file__).parents[2]
+    declared = re.search(r'"uvicorn>=([\d.]+)"', (root / "framework/pyproject.toml").read_text())
+    pinned = re.search(r"^uvicorn==(\d+\.\d+)", (root / "constraints.txt").read_text(), re.MULTILINE)
+    assert declared
+    assert pinned
+    assert [".".join(map(str, version)) for version in engine.TESTED_UVICORN] == [declared[1], pinned[1]]

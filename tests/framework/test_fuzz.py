@@ -28,13 +28,14 @@ fuzzing = settings(
 )
 
 
-@pytest.fixture(scope="module", params=["dynamodb", "swap_drivers"])
+@pytest.fixture(scope="module", params=[("dynamodb", "auto"), ("swap_drivers", "asgi")], ids="-".join)
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """Run an example as it is, on SQLite or in memory, with short timers."""
+    """Run an example as it is, on SQLite or in memory, by either way, with short timers."""
+    example, engine = request.param
     folder = tmp_path_factory.mktemp("fuzz")
     limits = {"HEADER_TIMEOUT": "2s", "BODY_TIMEOUT": "2s", "SQLITE_PATH": str(folder / "kvik.db")}
-    with program(EXAMPLES / request.param / "main.py", folder, **limits) as example:
-        yield example
+    with program(EXAMPLES / example / "main.py", folder, HTTP_ENGINE=engine, **limits) as served:
+        yield served
 
 
 # Speaking to the server

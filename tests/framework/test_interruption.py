@@ -12,6 +12,8 @@ import pytest
 from kvik import App, Context, MemoryStore
 from support import eventually, serving
 
+pytestmark = pytest.mark.usefixtures("both_protocols")
+
 
 async def _leave(client: httpx.AsyncClient, method: str, begun: threading.Event, content: bytes = b"") -> None:
     """Ask for /x, and close the connection when the handler has begun."""

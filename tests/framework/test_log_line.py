@@ -17,6 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kvik import App
+from kvik._logs.access_log import AccessLog
+from kvik._logs.logging import Logging, request_ids
+from kvik._requests.cors import CORS
+from kvik._requests.outgoing import Outgoing
+from kvik.config import Settings
 from support import serving
 
 logger = App().logger
@@ -213,3 +218,33 @@ async def test_the_verbs_of_asynchronous_code_write_the_same(capsys: pytest.Capt
     await loud.adebug("event")
     await loud.alog(logging.WARNING, "event")
     assert _logged(capsys)["level"] == "WARNING"
+
+
+TEXTS = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(["", '"', "\\", "\n", "\x1b[2J", "\x7f", "é", "\u202e", "\ud800", "a" * 300]),
+)
+
+
+@given(method=TEXTS, path=TEXTS, agent=st.binary(max_size=20), ip=TEXTS, status=st.integers(100, 599))
+@settings(max_examples=300, derandomize=True, database=None, deadline=None)
+def test_an_access_line_is_what_the_pipeline_would_write(
+    method: str, path: str, agent: bytes, ip: str, status: int
+) -> None:
+    """The line that is put together at once is the one that any logger call with its fields would give."""
+    lines: list[str] = []
+    logs = Logging("INFO")
+    logs.sink.write = lambda _, line: lines.append(line)  # type: ignore[method-assign,assignment] # to see it alone
+    scope = {"method": method, "path": path, "headers": [(b"user-agent", agent)], "client": (ip, 1)}
+    outgoing = Outgoing(scope, "", CORS(Settings(), logs.logger))
+    outgoing.status, outgoing.seconds = status, 0.012
+    token = request_ids.set(("a" * 32, "b" * 16))
+    AccessLog(logs, log_probes=True).write(outgoing)
+    fields = json.loads(lines[0])
+    own = {name: fields.pop(name) for name in ("level", "time", "message", "trace_id", "span_id")}
+    times = {name: fields[name] for name in ("start_time", "response_time")}
+    texts = {"method": method, "user_agent": agent.decode("latin-1"), "ip": ip, "uri": path, "response": status}
+    level = logging.ERROR if status >= 500 else logging.INFO
+    logs.logger.log(level, own["message"], **times, **texts)
+    request_ids.reset(token)
+    assert lines[0] == lines[1].replace(json.loads(lines[1])["time"], own["time"], 1)

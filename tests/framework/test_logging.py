@@ -11,6 +11,8 @@ import structlog
 from kvik import App, Context
 from support import serving
 
+pytestmark = pytest.mark.usefixtures("both_protocols")
+
 
 async def test_a_requests_lines_carry_its_trace_id(capsys: pytest.CaptureFixture[str]) -> None:
     """The handler's lines, a library's and the access line of one request have one trace id."""

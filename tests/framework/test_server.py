@@ -81,6 +81,7 @@ def _messages(running: Program) -> list[str]:
     return [event["message"] for event in running.events]
 
 
+@pytest.mark.usefixtures("both_engines")
 def test_sigterm_answers_what_is_in_flight_and_exits_0(sleepy: Path, tmp_path: Path) -> None:
     """Requests in flight at SIGTERM are answered, nothing new is accepted, the exit status is 0."""
     with program(sleepy, tmp_path) as running, running.client() as client, ThreadPoolExecutor(20) as threads:
@@ -112,6 +113,7 @@ def test_ctrl_c_stops_it_too(sleepy: Path, tmp_path: Path) -> None:
         assert running.process.wait(END_TIMEOUT) == 0
 
 
+@pytest.mark.usefixtures("both_engines")
 def test_a_request_longer_than_the_grace_period_is_cut(sleepy: Path, tmp_path: Path) -> None:
     """After SHUTDOWN_GRACE_PERIOD what remains is answered 503, the hooks run, and the exit status is 1."""
     with program(sleepy, tmp_path, SHUTDOWN_GRACE_PERIOD="300ms") as running, running.client() as client:
@@ -156,6 +158,7 @@ def test_a_second_signal_ends_it_at_once(sleepy: Path, tmp_path: Path) -> None:
         caller.join()
 
 
+@pytest.mark.usefixtures("both_engines")
 def test_an_idle_keep_alive_connection_does_not_delay_the_end(sleepy: Path, tmp_path: Path) -> None:
     """A connection without a request is closed at once."""
     with program(sleepy, tmp_path) as running, running.client() as client:
@@ -198,6 +201,7 @@ def test_a_failing_start_hook_exits_1(tmp_path: Path) -> None:
     assert "ZeroDivisionError" in run.stderr
 
 
+@pytest.mark.usefixtures("both_engines")
 @pytest.mark.parametrize(
     ("trusted", "seen"), [("127.0.0.1", ["203.0.113.9", "https"]), ("10.0.0.1", ["127.0.0.1", "http"])]
 )
@@ -210,6 +214,7 @@ def test_forwarded_headers_count_from_trusted_proxies_alone(
         assert client.get("/who", headers=headers).json() == {"data": seen}
 
 
+@pytest.mark.usefixtures("both_engines")
 def test_streams_of_events_end_at_sigterm(sleepy: Path, tmp_path: Path) -> None:
     """An endless stream of events does not use up the grace period: its client sees the end, and exit is 0."""
     with (

@@ -112,6 +112,7 @@ def _settings(**environ: str) -> Any:
 # Requests and operations
 
 
+@pytest.mark.usefixtures("both_protocols")
 async def test_a_request_is_a_span_and_its_operation_a_span_below(
     app: App, collector: Collector, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +128,7 @@ async def test_a_request_is_a_span_and_its_operation_a_span_below(
     assert [(line["trace_id"], line["span_id"]) for line in lines] == [(correlation_id, server.span_id.hex())] * 2
 
 
+@pytest.mark.usefixtures("both_protocols")
 async def test_a_server_span_follows_the_conventions(app: App, collector: Collector) -> None:
     """The stable names for HTTP, and neither the query nor a header beyond those they have a name for."""
     async with serving(app) as client:

@@ -12,7 +12,6 @@ from structlog.typing import FilteringBoundLogger
 
 from ._container import Container
 from ._lifecycle import Hook, Lifecycle
-from ._metrics.exposition import MetricsApp
 from ._requests.built_in import built_in_routes
 from ._requests.dispatch import Dispatch
 from ._requests.http import RequestPath
@@ -56,8 +55,13 @@ class App(Routes):
 
     def _request_path(self) -> RequestPath:
         if self._entrance is None:
-            middleware = self._inside_middleware() if self._app_middleware else None
-            self._entrance = RequestPath(self._container, self._dispatch, self._websockets, middleware)
+            self._entrance = RequestPath(
+                self._container,
+                self._dispatch,
+                self._websockets,
+                middleware=self._inside_middleware() if self._app_middleware else None,
+                wrapped=type(self).__call__ is not App.__call__,
+            )
         return self._entrance
 
     def _inside_middleware(self) -> ASGIApp:
@@ -170,4 +174,6 @@ class App(Routes):
         `app.mount("/metrics", app.metrics_app)` serves on the app's own port what METRICS_PORT serves on its;
         with HTTP_WORKERS above 1 it is one worker's alone.
         """
+        from ._metrics.exposition import MetricsApp  # noqa: PLC0415 - prometheus-client takes long to import
+
         return MetricsApp(self._container.measurements.families)

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dotenv.parser import parse_stream
-
 from .errors import ConfigError
 
 T = TypeVar("T")
@@ -40,6 +38,8 @@ class Config:
 def _read(path: Path) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8") as file:
+            from dotenv.parser import parse_stream  # noqa: PLC0415 - not needed where there is no file
+
             bindings = list(parse_stream(file))
     except FileNotFoundError:
         return {}

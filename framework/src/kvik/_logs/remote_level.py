@@ -2,8 +2,6 @@
 
 import threading
 import time
-import urllib.error
-import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -77,6 +75,8 @@ class RemoteLevel:
 
 
 def _fetch(url: str) -> bytes:
+    import urllib.request  # noqa: PLC0415 - takes long to import, and few ask
+
     end = time.monotonic() + _TIMEOUT
     body = b""
     request = urllib.request.Request(url, headers={"accept": "application/json"})  # noqa: S310 - checked above
@@ -110,6 +110,8 @@ def _host(url: str) -> str:
 
 def _problem(error: Exception) -> str:
     """Tell of an error without what the URL holds, which the texts of some errors repeat."""
+    import urllib.error  # noqa: PLC0415 - as above
+
     if isinstance(error, urllib.error.HTTPError):
         return f"status {error.code}"
     if isinstance(error, urllib.error.URLError):

@@ -6,15 +6,14 @@ All of it runs on the app's loop; a scrape, in a thread, takes copies.
 import functools
 from bisect import bisect_left
 from collections.abc import Hashable
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from ..metrics import DEFAULT_BUCKETS, Metrics
 from .families import Family, Labels, label_text
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from .._observers import Operation
     from .._requests.outgoing import Outgoing
     from ..config import Settings
@@ -63,10 +62,6 @@ class Measurements:
         self._requests = Histogram[tuple[str, str, int]](DEFAULT_BUCKETS)
         self._operations = Histogram[tuple[str, str, str, str]](KV_BUCKETS)
         self._in_flight = 0
-        self._process = CollectorRegistry()
-        ProcessCollector(registry=self._process)
-        PlatformCollector(registry=self._process)
-        GCCollector(registry=self._process)
 
     # The observer
 
@@ -156,7 +151,7 @@ class Measurements:
                 (),
                 [(tuple(sample.labels.items()), [sample.value]) for sample in metric.samples],
             )
-            for metric in self._process.collect()
+            for metric in _of_prometheus().collect()
         ]
 
 
@@ -166,4 +161,23 @@ def _labels(**labels: object) -> Labels:
 
 @functools.cache
 def _framework_version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - imported at the first scrape
+
     return version("kvik")
+
+
+@functools.cache
+def _of_prometheus() -> "CollectorRegistry":
+    """Give prometheus-client's collectors of the process, for all apps in it."""
+    from prometheus_client import (  # noqa: PLC0415 - imported at the first scrape
+        CollectorRegistry,
+        GCCollector,
+        PlatformCollector,
+        ProcessCollector,
+    )
+
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry

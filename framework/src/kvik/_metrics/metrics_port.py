@@ -3,10 +3,7 @@
 import socket
 from typing import TYPE_CHECKING
 
-from starlette.routing import Route, Router
-
 from .._serving.ports import bind
-from .exposition import MetricsApp
 
 if TYPE_CHECKING:
     import uvicorn
@@ -86,8 +83,10 @@ class MetricsPort:
 
     def _make_server(self) -> "uvicorn.Server":
         import uvicorn  # noqa: PLC0415 - under another ASGI server, without this port, it is not needed
+        from starlette.routing import Route, Router  # noqa: PLC0415 - imported where the port is on
 
         from .._serving.connection import connection_class  # noqa: PLC0415 - as above
+        from .exposition import MetricsApp  # noqa: PLC0415 - as above
 
         config = uvicorn.Config(
             Router([Route("/metrics", MetricsApp(self._container.measurements.families))]),

@@ -18,11 +18,17 @@ class RequestPath:
     """Give each request and each WebSocket its trace id, and each request its answer and its access line.
 
     `middleware` is the user's around all routes, None where there is none: then a request goes straight to
-    its route.
+    its route, unless the app is `wrapped` by its own class.
     """
 
     def __init__(
-        self, container: Container, dispatch: Dispatch, websockets: ASGIApp, middleware: ASGIApp | None
+        self,
+        container: Container,
+        dispatch: Dispatch,
+        websockets: ASGIApp,
+        *,
+        middleware: ASGIApp | None,
+        wrapped: bool,
     ) -> None:
         self._container = container
         self._dispatch = dispatch
@@ -30,11 +36,7 @@ class RequestPath:
         self._middleware = middleware
         self.cors = CORS(container.settings, container.logger)
         self.find = dispatch.find
-
-    @property
-    def is_straight(self) -> bool:
-        """Tell whether no middleware stands around all routes."""
-        return self._middleware is None
+        self.is_straight = middleware is None and not wrapped
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket."""

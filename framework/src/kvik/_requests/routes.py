@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from starlette.middleware import Middleware
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from .._threads import is_coroutine_function
@@ -80,6 +79,8 @@ class Routes:
         """Serve the files of a folder below a path, with ETag and Range; ValueError if there is no such folder."""
         if not os.path.isdir(folder):  # noqa: PTH112 - PathLike as it comes
             raise ValueError(f"there is no folder {os.fspath(folder)!r} to serve below {path!r}")
+        from starlette.staticfiles import StaticFiles  # noqa: PLC0415 - most apps serve none
+
         self.mount(path, StaticFiles(directory=folder))
 
     def group(self, prefix: str, middleware: Sequence[Middleware] = ()) -> "Routes":

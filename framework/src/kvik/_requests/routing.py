@@ -19,6 +19,7 @@ from ..errors import HTTPError
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([A-Za-z_][A-Za-z0-9_]*))?\}")
 _SLASH = b"/"
+_NONE = frozenset[str]()
 
 
 ANY_METHOD = "*"
@@ -68,6 +69,9 @@ class _Conversion:
     pattern: re.Pattern[str]
     convertor: Convertor[Any]
     node: _Node
+
+
+_Reached = list[tuple[_Node, tuple[Any, ...]]]
 
 
 @dataclass(slots=True, eq=False)
@@ -142,10 +146,12 @@ class Router:
         return match
 
     def _search(self, method: str, raw_path: bytes) -> Match:
-        walk = _Walk(raw_path)
-        walk.go(self._root, 0, ())
-        methods = frozenset[str]().union(*[node.methods for node, _ in walk.reached])
-        for node, values in walk.reached:
+        segments = _segments(raw_path)
+        reached = _only_way(self._root, segments) or _Walk(raw_path, segments).reach(self._root)
+        methods = (
+            reached[0][0].methods if len(reached) == 1 else _NONE.union(*[node.methods for node, _ in reached])
+        )
+        for node, values in reached:
             route = _route_for(method, node)
             if route is not None:
                 return Match(route, values, methods)
@@ -171,32 +177,55 @@ def _rest(raw_path: bytes, position: int) -> str:
     return _decode(_SLASH.join(parts[filled[position] :]))
 
 
+def _only_way(node: _Node, segments: list[str]) -> _Reached:
+    """Give the one node that the path reaches, where no other could be; nothing where that takes a closer look."""
+    values: list[str] = []
+    for segment in segments:
+        child = node.static.get(segment)
+        if child is None:
+            child = node.parameter
+            values.append(segment)
+            if child is None:
+                return []
+        elif node.parameter is not None:
+            return []
+        if node.convertors or node.rest is not None:
+            return []
+        node = child
+    return [(node, tuple(values))] if node.routes else []
+
+
 class _Walk:
     """Find the nodes that a path reaches, the most specific first, with the values of their parameters."""
 
-    __slots__ = ("_raw_path", "_segments", "reached")
+    __slots__ = ("_raw_path", "_reached", "_segments")
 
-    def __init__(self, raw_path: bytes) -> None:
+    def __init__(self, raw_path: bytes, segments: list[str]) -> None:
         self._raw_path = raw_path
-        self._segments = _segments(raw_path)
-        self.reached: list[tuple[_Node, tuple[Any, ...]]] = []
+        self._segments = segments
+        self._reached: _Reached = []
 
-    def go(self, node: _Node, position: int, values: tuple[Any, ...]) -> None:
+    def reach(self, root: _Node) -> _Reached:
+        """Give the nodes."""
+        self._go(root, 0, ())
+        return self._reached
+
+    def _go(self, node: _Node, position: int, values: tuple[Any, ...]) -> None:
         """Go on from a node, with the segment at a position."""
         if position == len(self._segments):
             if node.routes:
-                self.reached.append((node, values))
+                self._reached.append((node, values))
             return
         segment, behind = self._segments[position], position + 1
         if (child := node.static.get(segment)) is not None:
-            self.go(child, behind, values)
+            self._go(child, behind, values)
         for conversion in node.convertors.values():
             for value in _convert(conversion, segment):
-                self.go(conversion.node, behind, (*values, value))
+                self._go(conversion.node, behind, (*values, value))
         if node.parameter is not None:
-            self.go(node.parameter, behind, (*values, segment))
+            self._go(node.parameter, behind, (*values, segment))
         if node.rest is not None:
-            self.reached.append((node.rest, (*values, _rest(self._raw_path, position))))
+            self._reached.append((node.rest, (*values, _rest(self._raw_path, position))))
 
 
 def _convert(conversion: _Conversion, segment: str) -> tuple[Any, ...]:

@@ -158,7 +158,7 @@ class Connection(HttpToolsProtocol):
         limit = self._settings.max_header_size
         if self._run_is_long and head_size(self.parser.get_method(), self.url, self.headers) > limit:
             raise header_too_large(limit)
-        check_headers(self.headers, self.parser.get_http_version())
+        check_headers(self.headers, self.parser)
 
     # What goes out
 

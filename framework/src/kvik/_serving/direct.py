@@ -52,6 +52,7 @@ class DirectConnection(Connection):
     pipeline: Any
     """What uvicorn works on, and what waits for it; here there may be exchanges among its cycles."""
     _default_lines: ClassVar[tuple[RawHeaders, bytes]] = ([], b"")
+    _proxy_rules: ClassVar[ProxyHeadersMiddleware | None] = None
 
     _arriving: Exchange | None = None
     """A plain request whose body is not here yet."""
@@ -72,6 +73,7 @@ class DirectConnection(Connection):
         """Cancel what is done for a client that has gone."""
         if self._in_work is not None and not self._in_work.response_complete:
             self._in_work.leave()
+        self._in_work = None
         if isinstance(self.cycle, Exchange):
             self.cycle = None
         super().connection_lost(exc)
@@ -217,9 +219,13 @@ class DirectConnection(Connection):
 
     async def take_forwarded(self, scope: Scope) -> None:
         """Believe what a proxy of FORWARDED_ALLOW_IPS says of the client, by uvicorn's rules."""
-        if self.config.proxy_headers:
-            trusted = self.config.forwarded_allow_ips
-            await ProxyHeadersMiddleware(_nothing, trusted)(scope, _nothing, _nothing)  # type: ignore[arg-type]
+        if not self.config.proxy_headers:
+            return
+        rules = self._proxy_rules
+        if rules is None:
+            rules = ProxyHeadersMiddleware(_nothing, self.config.forwarded_allow_ips)
+            type(self)._proxy_rules = rules  # noqa: SLF001 - one for all connections of the app
+        await rules(scope, _nothing, _nothing)  # type: ignore[arg-type] # they do nothing
 
 
 def _split(url: bytes) -> tuple[bytes, bytes]:

@@ -11,7 +11,7 @@ _ENDS = len(" HTTP/1.1\r\n\r\n")
 _HEADER_ENDS = len(": \r\n")
 
 
-def check_headers(headers: RawHeaders, http_version: str) -> None:
+def check_headers(headers: RawHeaders, parser: httptools.HttpRequestParser) -> None:
     """Raise HTTPError 400 where the headers leave open who is asked, or how the body is framed."""
     hosts = 0
     for name, value in headers:
@@ -19,7 +19,7 @@ def check_headers(headers: RawHeaders, http_version: str) -> None:
             hosts += 1
         elif name == b"transfer-encoding" and value.lower() != b"chunked":
             raise HTTPError(400, "unsupported transfer encoding")
-    if hosts != 1 and (hosts or http_version == "1.1"):  # RFC 9112, 3.2
+    if hosts != 1 and (hosts or parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
         raise HTTPError(400, "malformed request: exactly one Host header is needed")
 
 

@@ -1,5 +1,6 @@
 """`app.run()`: take the ports, and serve in this process or in several."""
 
+import asyncio
 import os
 import socket
 import sys
@@ -30,6 +31,7 @@ def serve(app: Any, container: Container, path: Callable[[], RequestPath]) -> No
         app,
         loop="uvloop",
         http=connection_class_for(container, path),
+        ws=_websocket_protocol,  # type: ignore[arg-type] # it is called as the class would be
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -50,6 +52,14 @@ def serve(app: Any, container: Container, path: Callable[[], RequestPath]) -> No
             end_at_once(1)  # the interpreter would wait for them, for ever if need be
     if status:
         sys.exit(status)
+
+
+def _websocket_protocol(**options: Any) -> asyncio.Protocol:
+    """Make uvicorn's protocol for one WebSocket; its library, which takes a while to import, is with the first."""
+    from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol  # noqa: PLC0415 - see above
+
+    protocol: asyncio.Protocol = AutoWebSocketsProtocol(**options)  # type: ignore[misc] # a dependency: not None
+    return protocol
 
 
 def _can_fork(container: Container) -> bool:
