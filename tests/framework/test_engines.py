@@ -1,5 +1,6 @@
 """The two ways of a request under `app.run()`, direct and through ASGI: one behaviour, byte for byte."""
 
+import contextlib
 import json
 import re
 import socket
@@ -189,6 +190,11 @@ def _connect(running: Program) -> socket.socket:
 
 def _talk(running: Program, pieces: list[bytes]) -> bytes:
     """Send the pieces one by one, and give all that comes back until the server closes."""
+    return _talk_and_see(running, pieces)[0]
+
+
+def _talk_and_see(running: Program, pieces: list[bytes]) -> tuple[bytes, bool]:
+    """Do the same, and tell whether the kernel reset the connection: then an end may have been lost on the way."""
     received = b""
     with _connect(running) as connection:
         try:
@@ -199,8 +205,11 @@ def _talk(running: Program, pieces: list[bytes]) -> bytes:
             while data := connection.recv(65536):
                 received += data
         except ConnectionError:
-            pass  # closed while it was being sent to, which both may do
-    return received
+            with contextlib.suppress(ConnectionError):
+                while data := connection.recv(65536):
+                    received += data
+            return received, True
+    return received, False
 
 
 def _comparable(answers: bytes) -> bytes:
@@ -209,8 +218,13 @@ def _comparable(answers: bytes) -> bytes:
 
 
 def _assert_same(both: tuple[Program, Program], pieces: list[bytes]) -> bytes:
-    direct, asgi = (_comparable(_talk(running, pieces)) for running in both)
-    assert direct == asgi, pieces
+    """Compare the answers, as far as they came: who sends on behind a last request may have them cut."""
+    (direct, was_cut), (asgi, was_cut_too) = (_talk_and_see(running, pieces) for running in both)
+    direct, asgi = _comparable(direct), _comparable(asgi)
+    if was_cut or was_cut_too:
+        assert direct.startswith(asgi) or asgi.startswith(direct), pieces
+    else:
+        assert direct == asgi, pieces
     return direct
 
 
@@ -375,15 +389,19 @@ RUBBISH = st.one_of(
 )
 
 
-@fuzzing
-@given(data=st.data(), messages=st.lists(st.one_of(requests(), requests(), requests(), RUBBISH), max_size=4))
-def test_whatever_is_sent_is_answered_alike(
-    both: tuple[Program, Program], data: st.DataObject, messages: list[bytes]
-) -> None:
-    """Requests well and ill formed, pipelined, cut at any bytes, have the same answers by both ways."""
+@st.composite
+def conversations(draw: st.DrawFn) -> list[bytes]:
+    """Make a few messages in a row, cut at any bytes."""
+    messages = draw(st.lists(st.one_of(requests(), requests(), requests(), RUBBISH), max_size=4))
     sent = b"".join(messages) + ALIVE
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=4)))
-    pieces = [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True) if start < end]
+    cuts = sorted(draw(st.lists(st.integers(0, len(sent)), max_size=4)))
+    return [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True) if start < end]
+
+
+@fuzzing
+@given(pieces=conversations())
+def test_whatever_is_sent_is_answered_alike(both: tuple[Program, Program], pieces: list[bytes]) -> None:
+    """Requests well and ill formed, pipelined, cut at any bytes, have the same answers by both ways."""
     _assert_same(both, pieces)
 
 
