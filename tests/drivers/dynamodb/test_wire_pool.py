@@ -100,40 +100,55 @@ async def test_dead_connections_are_not_lent(pool: Pool) -> None:
 async def test_places_are_given_in_order(pool: Pool) -> None:
     """First come, first served; one who gives up takes nobody's place."""
     for _ in range(3):
-        await pool.enter()
-    assert pool.is_full
+        await pool.places.acquire()
+    assert pool.places.are_taken
     served: list[int] = []
 
     async def queue(number: int) -> None:
-        await pool.enter()
+        await pool.places.acquire()
         served.append(number)
 
     waiting = [asyncio.create_task(queue(number)) for number in range(4)]
     await asyncio.sleep(0)
     waiting[1].cancel()
     for _ in range(3):
-        pool.leave()
+        pool.places.give_back()
     await asyncio.gather(*waiting, return_exceptions=True)
     assert served == [0, 2, 3]
-    assert pool.is_full
+    assert pool.places.are_taken
+
+
+@pytest.mark.parametrize("is_passed_over", [True, False])
+async def test_a_place_is_not_lost_with_who_leaves(pool: Pool, *, is_passed_over: bool) -> None:
+    """Whoever gives up just before or just when his turn comes, the place is the next one's."""
+    places = pool.places
+    for _ in range(3):
+        await places.acquire()
+    leaving, staying = (asyncio.create_task(places.acquire()) for _ in range(2))
+    await asyncio.sleep(0)
+    for act in (leaving.cancel, places.give_back) if is_passed_over else (places.give_back, leaving.cancel):
+        act()
+    await asyncio.wait_for(staying, 10)
+    assert leaving.cancelled()
+    assert places.are_taken
 
 
 async def test_close_waits_for_what_is_lent(pool: Pool) -> None:
     """A connection that comes back in time is closed then, and not before."""
-    await pool.enter()
+    await pool.places.acquire()
     connection = await pool.fresh()
     closed = asyncio.create_task(pool.close(30.0))
     await asyncio.sleep(0)
     assert connection.is_open
     pool.give_back(connection)
-    pool.leave()
+    pool.places.give_back()
     await closed
     assert not connection.is_open
 
 
 async def test_close_does_not_wait_for_ever(pool: Pool) -> None:
     """A connection that does not come back is closed all the same."""
-    await pool.enter()
+    await pool.places.acquire()
     connection = await pool.fresh()
     await pool.close(0.01)
     assert not connection.is_open

@@ -1,7 +1,7 @@
 """What the requests of one operation share: a deadline, and the doubt whether something was written."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -67,27 +67,23 @@ class Operation:
     def seconds_left(self) -> float:
         return self.deadline - asyncio.get_running_loop().time()
 
-    async def read(
+    def read(
         self, name: str, payload: Mapping[str, Any], *, check: Check | None = None, reserved: bool = False
-    ) -> dict[str, Any]:
+    ) -> Awaitable[dict[str, Any]]:
         """Send what changes nothing."""
-        return await self._run(_Request(self, name, payload, check, self.deadline, write=False, reserved=reserved))
+        request = _Request(self, name, payload, check, self.deadline, write=False, reserved=reserved)
+        return self.operations.policy.run(request)
 
-    async def write(self, name: str, payload: Mapping[str, Any], *, check: Check | None = None) -> dict[str, Any]:
+    def write(
+        self, name: str, payload: Mapping[str, Any], *, check: Check | None = None
+    ) -> Awaitable[dict[str, Any]]:
         """Send what changes something, and may be sent twice with the effect of once."""
-        return await self._run(_Request(self, name, payload, check, self.deadline, write=True))
+        return self.operations.policy.run(_Request(self, name, payload, check, self.deadline, write=True))
 
     def settle(self, error: DynamoDBError) -> None:
         """Let the doubts of this operation and of its newest error be one."""
         if "unknown" in {error.outcome, self.outcome}:
             self.outcome = error.outcome = "unknown"
-
-    async def _run(self, request: "_Request") -> dict[str, Any]:
-        try:
-            return await self.operations.policy.run(request)
-        except DynamoDBError as error:
-            self.settle(error)
-            raise
 
 
 @dataclass(slots=True)
@@ -115,9 +111,9 @@ class _Request:
         return reply
 
     def failed(self, error: DynamoDBError) -> None:
+        self.operation.settle(error)
         if error.code == "throttled":
             self.operation.operations.events.throttled(self.name, error)
 
     def retried(self, retry: Retry) -> None:
-        self.operation.settle(retry.error)
         self.operation.operations.events.retried(self.name, retry.attempt, retry.pause, retry.error)

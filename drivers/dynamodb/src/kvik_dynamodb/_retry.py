@@ -53,7 +53,7 @@ class Attempts(Protocol):
         """Send once. Raises DynamoDBError."""
 
     def failed(self, error: DynamoDBError) -> None:
-        """Look at each failure, before it is decided whether to send again."""
+        """Look at each failure, whose outcome is that of all attempts so far."""
 
     def retried(self, retry: Retry) -> None:
         """Look at each retry, before its pause."""
@@ -84,9 +84,9 @@ class RetryPolicy:
         outcome: Outcome = "not_applied"
         attempt = 1
         while True:
-            attempts.failed(error)
             outcome = "unknown" if attempts.write and error.outcome == "unknown" else outcome
             error.outcome = outcome
+            attempts.failed(error)
             cost = 5 if error.code == "throttled" else 14
             pause = pause_before_retry(attempt, error)
             if attempt == _ATTEMPTS or not self._allows(attempts, error, pause, cost):

@@ -40,10 +40,11 @@ class Lane:
         """Send a request and give its reply, by a time of the loop's clock."""
         if self._closed:
             raise closed(self._target)
-        if self._pool.is_full:
+        places = self._pool.places
+        if places.are_taken:
             await self._wait_for_a_place(deadline)
         else:
-            await self._pool.enter()
+            places.take()
         try:
             if self._closed:  # while this waited
                 raise closed(self._target)
@@ -55,7 +56,7 @@ class Lane:
         except StaleConnectionError:
             return await self._exchange_anew(request, deadline)
         finally:
-            self._pool.leave()
+            places.give_back()
 
     async def close(self, grace: float) -> None:
         """Refuse further requests, wait so many seconds for those under way, and close every connection."""
@@ -66,7 +67,7 @@ class Lane:
         began = self._loop.time()
         try:
             async with asyncio.timeout_at(deadline):
-                await self._pool.enter()
+                await self._pool.places.wait()
         except TimeoutError:
             raise timed_out(self._target, deadline - began, started=False) from None
         finally:
