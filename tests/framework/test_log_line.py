@@ -20,7 +20,7 @@ from kvik import App
 from kvik._logs.access_log import AccessLog
 from kvik._logs.logging import Logging, request_ids
 from kvik._requests.cors import CORS
-from kvik._requests.outgoing import Outgoing
+from kvik._requests.outgoing import ASGIOutgoing
 from kvik.config import Settings
 from support import serving
 
@@ -226,6 +226,10 @@ TEXTS = st.one_of(
 )
 
 
+async def _nowhere(_: Any) -> None:
+    """Send nothing: the line is the subject."""
+
+
 @given(method=TEXTS, path=TEXTS, agent=st.binary(max_size=20), ip=TEXTS, status=st.integers(100, 599))
 @settings(max_examples=300, derandomize=True, database=None, deadline=None)
 def test_an_access_line_is_what_the_pipeline_would_write(
@@ -236,7 +240,7 @@ def test_an_access_line_is_what_the_pipeline_would_write(
     logs = Logging("INFO")
     logs.sink.write = lambda _, line: lines.append(line)  # type: ignore[method-assign,assignment] # to see it alone
     scope = {"method": method, "path": path, "headers": [(b"user-agent", agent)], "client": (ip, 1)}
-    outgoing = Outgoing(scope, "", CORS(Settings(), logs.logger))
+    outgoing = ASGIOutgoing(scope, _nowhere, "", CORS(Settings(), logs.logger))
     outgoing.status, outgoing.seconds = status, 0.012
     token = request_ids.set(("a" * 32, "b" * 16))
     AccessLog(logs, log_probes=True).write(outgoing)

@@ -1,5 +1,7 @@
 """What goes out for a request: the headers that every answer has, and what was sent, for the access line."""
 
+from abc import ABC, abstractmethod
+
 from starlette.types import Message, Scope, Send
 
 from .cors import CORS
@@ -14,7 +16,7 @@ UNKNOWN = Match(None)
 """Stands for the match of a request whose route was not looked for yet."""
 
 
-class Outgoing:
+class Outgoing(ABC):
     """Hold what is known of a request and its answer, and send the answer; `pass_on` is the server's part."""
 
     match = UNKNOWN
@@ -52,9 +54,9 @@ class Outgoing:
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.head()})
         await send({"type": "http.response.body", "body": reply.body if with_body else b""})
 
+    @abstractmethod
     async def pass_on(self, message: Message) -> None:
         """Hand a message, complete with its headers, to the server."""
-        raise NotImplementedError
 
     def completed(self, headers: RawHeaders) -> RawHeaders:
         """Give these headers with those of every answer that they have none of."""
