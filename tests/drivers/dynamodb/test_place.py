@@ -2,22 +2,26 @@
 
 from collections.abc import Callable, Coroutine
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
+from botocore.loaders import JSONFileLoader, create_loader
 
 from kvik.testing._conformance.blocking import _check_pulse
 from kvik_dynamodb import DynamoDB, DynamoDBError
 from kvik_dynamodb._options import TransportName
+from kvik_dynamodb._wire.data_files import PiecewiseLoader
 from kvik_dynamodb._wire.place import endpoint_of, region_of
 
 from .conftest import PATIENT, EventLog, Maker
 from .faults import FaultProxy
-from .sources import Surroundings, by_environment, failure_of, name_of, wire_alone
+from .sources import Surroundings, by_environment, by_web_identity, failure_of, name_of, wire_alone
 
 
 @pytest.fixture(autouse=True)
@@ -281,6 +285,31 @@ async def test_looking_for_aws_does_not_block_the_loop() -> None:
     await _check_pulse("connect", prepare)
     for driver in drivers:
         await driver.close()
+
+
+@wire_alone
+async def test_asking_for_a_role_does_not_block_the_loop(guarded: Maker, surroundings: Surroundings) -> None:
+    """Nor does it where botocore has to make a client of STS first, from data that it has not read yet."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        surroundings.environment.delenv(name)
+    surroundings.environment.setattr("botocore.session.create_loader", create_loader)
+    by_web_identity(surroundings)
+    drivers = [guarded() for _ in range(15)]
+
+    async def prepare(number: int) -> Callable[[], Coroutine[Any, Any, None]]:
+        return drivers[number].connect
+
+    await _check_pulse("connect", prepare)
+    for driver in drivers:
+        await driver.close()
+    assert surroundings.issuer.asked
+
+
+@pytest.mark.parametrize("name", ["endpoints", "partitions", "sts/2011-06-15/service-2", "no-such-file"])
+def test_data_read_in_pieces_is_the_same(name: str) -> None:
+    """Files small and large, packed and not, give what botocore itself makes of them."""
+    path = str(Path(botocore.__file__).parent / "data" / name)
+    assert PiecewiseLoader().load_file(path) == JSONFileLoader().load_file(path)
 
 
 async def _nothing() -> None:

@@ -20,6 +20,7 @@ from .._failures import out_of_time, translate
 from .._options import Options
 from .._transport import WireCannotServeError
 from .credentials import CredentialSource
+from .data_files import PiecewiseLoader
 from .dialing import Endpoint
 from .lane import Lane
 from .place import endpoint_of, region_of, why_not_wire
@@ -121,7 +122,7 @@ class WireTransport:
 
 def _find(options: Options) -> _Found:
     """Ask botocore; this reads files, and is for a thread."""
-    session: Session = get_session() if options.session is None else options.session._session  # noqa: SLF001 - boto3 shows no other way
+    session = _own_session() if options.session is None else options.session._session  # noqa: SLF001 - boto3 shows no other way
     region = region_of(session, options.region)
     url = endpoint_of(session, region, options.endpoint)
     if reason := why_not_wire(session, region, url):
@@ -129,6 +130,12 @@ def _find(options: Options) -> _Found:
     parts = urlsplit(url)
     tls = _trust(session) if parts.scheme == "https" else None
     return _Found(session, region, url, Endpoint(parts.hostname or "", parts.port or (443 if tls else 80), tls))
+
+
+def _own_session() -> Session:
+    session = get_session()
+    session.get_component("data_loader").file_loader = PiecewiseLoader()
+    return session
 
 
 def _trust(session: Session) -> ssl.SSLContext:
