@@ -266,25 +266,13 @@ def test_a_transport_has_one_of_three_names(name: Any) -> None:
 async def test_connecting_does_not_block_the_loop(new_driver: Maker, table: str, dynamodb_endpoint: str) -> None:
     """While a driver connects, the loop stands still for at most 5 ms, at the best of five tries."""
     drivers = [new_driver(table, "eu-west-1", dynamodb_endpoint, **PATIENT) for _ in range(15)]
-
-    async def prepare(number: int) -> Callable[[], Coroutine[Any, Any, None]]:
-        return drivers[number].connect
-
-    await _check_pulse("connect", prepare)
-    for driver in drivers:
-        await driver.close()
+    await _check_pulse_of(drivers, DynamoDB.connect)
 
 
 async def test_looking_for_aws_does_not_block_the_loop() -> None:
     """Nor does it where the endpoint is AWS's own, which has to be found out, and TLS made ready."""
     drivers = [DynamoDB("my-table", "eu-west-1", transport="wire") for _ in range(15)]
-
-    async def prepare(number: int) -> Callable[[], Coroutine[Any, Any, None]]:
-        return partial(drivers[number]._connection.open, _nothing)  # noqa: SLF001 - short of the network, which is not there
-
-    await _check_pulse("connect", prepare)
-    for driver in drivers:
-        await driver.close()
+    await _check_pulse_of(drivers, lambda db: db._connection.open(_nothing))  # noqa: SLF001 - short of the network
 
 
 @wire_alone
@@ -295,13 +283,7 @@ async def test_asking_for_a_role_does_not_block_the_loop(guarded: Maker, surroun
     surroundings.environment.setattr("botocore.session.create_loader", create_loader)
     by_web_identity(surroundings)
     drivers = [guarded() for _ in range(15)]
-
-    async def prepare(number: int) -> Callable[[], Coroutine[Any, Any, None]]:
-        return drivers[number].connect
-
-    await _check_pulse("connect", prepare)
-    for driver in drivers:
-        await driver.close()
+    await _check_pulse_of(drivers, DynamoDB.connect)
     assert surroundings.issuer.asked
 
 
@@ -310,6 +292,17 @@ def test_data_read_in_pieces_is_the_same(name: str) -> None:
     """Files small and large, packed and not, give what botocore itself makes of them."""
     path = str(Path(botocore.__file__).parent / "data" / name)
     assert PiecewiseLoader().load_file(path) == JSONFileLoader().load_file(path)
+
+
+async def _check_pulse_of(
+    drivers: list[DynamoDB], connect: Callable[[DynamoDB], Coroutine[Any, Any, None]]
+) -> None:
+    async def prepare(number: int) -> Callable[[], Coroutine[Any, Any, None]]:
+        return partial(connect, drivers[number])
+
+    await _check_pulse("connect", prepare)
+    for driver in drivers:
+        await driver.close()
 
 
 async def _nothing() -> None:

@@ -39,6 +39,30 @@ async def test_closed_while_it_looks_for_the_server(
     assert proxy.requests == []
 
 
+async def test_closed_before_boto3_takes_its_place(
+    wire_behind_proxy: Maker, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A close that comes while the wire finds out that it cannot serve ends the connect, and nothing is opened."""
+    looking, go_on = threading.Event(), threading.Event()
+
+    def why_not_wire(*_: object) -> str:
+        looking.set()
+        go_on.wait()
+        return "a test wants boto3"
+
+    monkeypatch.setattr(transport, "why_not_wire", why_not_wire)
+    db = wire_behind_proxy(transport="auto")
+    connecting = asyncio.create_task(db.connect())
+    await eventually(looking.is_set)
+    await db.close()
+    go_on.set()
+    with pytest.raises(DynamoDBError, match="closed"):
+        await connecting
+    with pytest.raises(DynamoDBError, match="closed"):
+        await db.get("k")
+    assert proxy.requests == []
+
+
 async def test_closed_while_calls_stall(wire_behind_proxy: Maker, proxy: FaultProxy) -> None:
     """Close waits for them as long as one attempt may take, and then ends their connections."""
     db = wire_behind_proxy(connect_timeout=0.1, read_timeout=0.1, max_connections=2)

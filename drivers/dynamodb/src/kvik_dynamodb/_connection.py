@@ -41,11 +41,14 @@ class Connection:
             self._transport = (
                 Boto3Transport(self._options) if by_boto3 else WireTransport(self._options, self._events)
             )
+        opening = self._transport
         try:
-            await self._transport.open(deadline)
+            await opening.open(deadline)
         except WireCannotServeError as error:
             if self._options.transport == "wire":
                 raise
+            if self._transport is not opening:  # closed while it looked
+                raise closed(self._options.target) from None
             self._events.warning("dynamodb.transport", transport="boto3", reason=error.reason)
             self._transport = Boto3Transport(self._options)
             await self._transport.open(deadline)

@@ -44,7 +44,7 @@ class HTTPConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[Reply] | None = None
         self._headers: dict[bytes, bytes] = {}
-        self._body = b""
+        self._pieces: list[bytes] = []
         self._silent = True
         self._gone = loop.create_future()
         self._ends_at = 0.0
@@ -128,7 +128,7 @@ class HTTPConnection(asyncio.Protocol):
     # What the parser calls
 
     def on_message_begin(self) -> None:
-        self._headers, self._body = {}, b""
+        self._headers, self._pieces = {}, []
         if self._waiter is None or self._waiter.done():  # nothing was asked: whatever this is, it answers nothing
             self.abort()
 
@@ -136,7 +136,7 @@ class HTTPConnection(asyncio.Protocol):
         self._headers[name.lower()] = value
 
     def on_body(self, body: bytes) -> None:
-        self._body = self._body + body if self._body else body
+        self._pieces.append(body)
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -145,7 +145,7 @@ class HTTPConnection(asyncio.Protocol):
         if not self._parser.should_keep_alive():
             self.abort()
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(Reply(status, self._headers, self._body))
+            self._waiter.set_result(Reply(status, self._headers, b"".join(self._pieces)))
 
     def _fail(self, reason: str) -> None:
         if self._waiter is not None and not self._waiter.done():
