@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .._requests.headers import first_value
 from .log_line import current_ids, rfc3339, to_the_second
 from .log_terminal import REQUEST
 from .log_values import visible
@@ -114,11 +115,7 @@ _quoted_before = lru_cache(maxsize=256)(_quoted)
 
 
 def _user_agent(scope: "Scope") -> str:
-    for name, value in scope["headers"]:
-        if name == b"user-agent":
-            agent: str = value.decode("latin-1")
-            return agent
-    return ""
+    return first_value(scope["headers"], b"user-agent").decode("latin-1")
 
 
 def _ip(scope: "Scope") -> Any:

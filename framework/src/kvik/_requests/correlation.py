@@ -4,7 +4,7 @@ import os
 import re
 from typing import NamedTuple
 
-from .headers import RawHeaders
+from .headers import RawHeaders, first_value
 
 # https://www.w3.org/TR/trace-context/#traceparent-header: version, trace id, parent id, flags. A later version
 # may append fields; version ff and ids of zeros are invalid.
@@ -58,10 +58,8 @@ def new_ids(headers: RawHeaders) -> tuple[str, str]:
 
 def find_traceparent(headers: RawHeaders) -> Traceparent | None:
     """Return what the first traceparent header says, None where there is none or it is not valid."""
-    for name, value in headers:
-        if name == b"traceparent":
-            match = _TRACEPARENT.fullmatch(value)
-            if match and (not value.startswith(b"00") or len(value) == _VERSION_00_LENGTH):
-                return Traceparent(*(field.decode() for field in match.groups()))
-            break
+    value = first_value(headers, b"traceparent")
+    match = _TRACEPARENT.fullmatch(value)
+    if match and (not value.startswith(b"00") or len(value) == _VERSION_00_LENGTH):
+        return Traceparent(*(field.decode() for field in match.groups()))
     return None
