@@ -20,6 +20,7 @@ from kvik import App
 from kvik._logs.access_log import AccessLog
 from kvik._logs.logging import Logging, request_ids
 from kvik._requests.cors import CORS
+from kvik._requests.headers import first_values
 from kvik._requests.outgoing import ASGIOutgoing
 from kvik.config import Settings
 from support import serving
@@ -239,8 +240,10 @@ def test_an_access_line_is_what_the_pipeline_would_write(
     lines: list[str] = []
     logs = Logging("INFO")
     logs.sink.write = lambda _, line: lines.append(line)  # type: ignore[method-assign,assignment] # to see it alone
-    scope = {"method": method, "path": path, "headers": [(b"user-agent", agent)], "client": (ip, 1)}
-    outgoing = ASGIOutgoing(scope, _nowhere, "", CORS(Settings(), logs.logger))
+    logs.sink.write_soon = lines.append  # type: ignore[method-assign,assignment] # likewise
+    headers = [(b"user-agent", agent)]
+    scope = {"method": method, "path": path, "headers": headers, "client": (ip, 1)}
+    outgoing = ASGIOutgoing(scope, first_values(headers), "", CORS(Settings(), logs.logger), send=_nowhere)
     outgoing.status, outgoing.seconds = status, 0.012
     token = request_ids.set(("a" * 32, "b" * 16))
     AccessLog(logs, log_probes=True).write(outgoing)

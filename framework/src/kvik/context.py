@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from ._binding.binding import bind_body, bind_query
 from ._binding.body import Body
 from ._container import Container
+from ._requests.routing import NO_MATCH, Match
 from ._stores import DEFAULT, Stores
 from ._threads import Waits
 from .config import Config
@@ -59,7 +60,7 @@ class Context:
         "_container",
         "_headers",
         "_loop",
-        "_parameters",
+        "_match",
         "_query",
         "_receive",
         "_scope",
@@ -74,17 +75,18 @@ class Context:
         scope: Scope = _OUTSIDE,
         receive: Receive = _nothing_to_receive,
         *,
-        parameters: dict[str, Any] | None = None,
+        match: Match = NO_MATCH,
         correlation_id: str = "",
+        loop: asyncio.AbstractEventLoop | None = None,
         websocket: WebSocket | None = None,
     ) -> None:
         self._container = container
         self._scope = scope
         self._receive = receive
-        self._parameters = parameters or {}
+        self._match = match
         self.correlation_id = correlation_id
         self._websocket = websocket
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop or asyncio.get_running_loop()
         self._waits: Waits | None = None  # made for a handler that waits, or may
         self._background: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = ()
         self._headers: Headers | None = None
@@ -140,11 +142,12 @@ class Context:
 
         Raises LookupError if the route has no parameter of that name.
         """
+        parameters = self._match.parameters
         try:
-            return self._parameters[name]
+            return parameters[name]
         except KeyError:
             raise LookupError(
-                f"the route has no path parameter {name!r}; it has {', '.join(self._parameters) or 'none'}"
+                f"the route has no path parameter {name!r}; it has {', '.join(parameters) or 'none'}"
             ) from None
 
     def param(self, name: str) -> str:

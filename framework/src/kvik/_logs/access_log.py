@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .._requests.headers import first_value
 from .log_line import current_ids, rfc3339, to_the_second
 from .log_terminal import REQUEST
 from .log_values import visible
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
 _SERVER_ERROR = 500
 _PROBES = "/.well-known/"
 _LONGEST_KEPT = 256
-_TEMPLATE = (
-    '{"level":"%s","time":"%s.%06dZ","message":"request","trace_id":"%s","span_id":"%s",'
-    '"start_time":"%s.%06dZ","response_time":%d,"method":%s,"user_agent":%s,"ip":%s,"uri":%s,"response":%d}'
-)
 _LEVELS = {logging.INFO: "INFO", logging.ERROR: "ERROR"}
 
 
@@ -32,10 +27,8 @@ class AccessLog:
     """Write a line for each request.
 
     Off a terminal it is put together here at once: the pipeline, which takes lines of any kind apart first, would
-    give the same text. With `by_turns` the lines of one turn of the event loop are written together.
+    give the same text. The lines of one turn of the event loop are written together.
     """
-
-    by_turns = False
 
     def __init__(self, logs: Logging, *, log_probes: bool) -> None:
         self._logger = logs.logger
@@ -46,18 +39,19 @@ class AccessLog:
     def write(self, outgoing: "Outgoing") -> None:
         """Write the line of a request that has ended."""
         level = logging.ERROR if outgoing.status >= _SERVER_ERROR else logging.INFO
-        if level < self._sink.level.number or not self._is_wanted(outgoing):
+        if level < self._sink.level.number or not (self._log_probes or _is_no_probe(outgoing.scope)):
             return
         text = None if self._on_terminal else _text(level, outgoing)
         if text is None:
             self._logger.log(level, REQUEST, **_fields(outgoing))
-        elif self.by_turns and level < logging.ERROR:
+        elif level < logging.ERROR:
             self._sink.write_soon(text)
         else:
             self._sink.write(level, text)
 
-    def _is_wanted(self, outgoing: "Outgoing") -> bool:
-        return self._log_probes or not outgoing.scope["path"].startswith(_PROBES)
+
+def _is_no_probe(scope: "Scope") -> bool:
+    return not scope["path"].startswith(_PROBES)
 
 
 def _fields(outgoing: "Outgoing") -> dict[str, Any]:
@@ -66,7 +60,7 @@ def _fields(outgoing: "Outgoing") -> dict[str, Any]:
         "start_time": rfc3339(time.time() - outgoing.seconds),
         "response_time": int(outgoing.seconds * 1_000_000),
         "method": scope["method"],
-        "user_agent": _user_agent(scope),
+        "user_agent": outgoing.headers.get(b"user-agent", b"").decode("latin-1"),
         "ip": _ip(scope),
         "uri": scope["path"],
         "response": outgoing.status,
@@ -75,29 +69,25 @@ def _fields(outgoing: "Outgoing") -> dict[str, Any]:
 
 def _text(level: int, outgoing: "Outgoing") -> str | None:
     """Write the line as JSON; None where it holds what only the pipeline knows to write."""
-    scope, now = outgoing.scope, time.time()
+    scope, now, took = outgoing.scope, time.time(), int(outgoing.seconds * 1_000_000)
     trace, span = current_ids()
     second = int(now)
-    microseconds, took = int((now - second) * 1_000_000), int(outgoing.seconds * 1_000_000)
-    began = second if took <= microseconds else int(now - outgoing.seconds)
+    microseconds = int((now - second) * 1_000_000)
+    ended = began = to_the_second(second)
+    if took > microseconds:
+        began = to_the_second(int(now - outgoing.seconds))
+    path, agent = scope["path"], outgoing.headers.get(b"user-agent", b"")
     try:
-        return _TEMPLATE % (
-            _LEVELS[level],
-            to_the_second(second),
-            microseconds,
-            trace,
-            span,
-            to_the_second(began),
-            (microseconds - took) % 1_000_000,
-            took,
-            _kept(scope["method"]),
-            _kept(_user_agent(scope)),
-            _kept(_ip(scope)),
-            _quoted(scope["path"]) if outgoing.match.values else _kept(scope["path"]),
-            outgoing.status,
-        )
+        who = (_who if len(agent) <= _LONGEST_KEPT else _who.__wrapped__)(scope["method"], agent, _ip(scope))
+        uri = _quoted(path) if outgoing.match.values or len(path) > _LONGEST_KEPT else _quoted_before(path)
     except (ValueError, TypeError, AttributeError):  # lone surrogates, from a server that lets them pass
         return None
+    after, before = "%06d" % microseconds, "%06d" % ((microseconds - took) % 1_000_000)  # noqa: UP031 - the fastest
+    return (
+        f'{{"level":"{_LEVELS[level]}","time":"{ended}.{after}Z","message":"request",'
+        f'"trace_id":"{trace}","span_id":"{span}","start_time":"{began}.{before}Z","response_time":{took},'
+        f'{who},"uri":{uri},"response":{outgoing.status}}}'
+    )
 
 
 def _quoted(text: str) -> str:
@@ -106,16 +96,14 @@ def _quoted(text: str) -> str:
     return visible(msgspec.json.encode(text).decode())
 
 
-def _kept(text: str) -> str:
-    """Quote what the next requests are likely to have too."""
-    return _quoted_before(text) if len(text) <= _LONGEST_KEPT else _quoted(text)
-
-
 _quoted_before = lru_cache(maxsize=256)(_quoted)
+"""Quote a path that the next requests are likely to have too."""
 
 
-def _user_agent(scope: "Scope") -> str:
-    return first_value(scope["headers"], b"user-agent").decode("latin-1")
+@lru_cache(maxsize=1024)
+def _who(method: str, agent: bytes, ip: str) -> str:
+    """Write the fields that are the same for all requests of a client."""
+    return f'"method":{_quoted(method)},"user_agent":{_quoted(agent.decode("latin-1"))},"ip":{_quoted(ip)}'
 
 
 def _ip(scope: "Scope") -> Any:

@@ -4,7 +4,7 @@ import os
 import re
 from typing import NamedTuple
 
-from .headers import RawHeaders, first_value
+from .headers import FirstValues
 
 # https://www.w3.org/TR/trace-context/#traceparent-header: version, trace id, parent id, flags. A later version
 # may append fields; version ff and ids of zeros are invalid.
@@ -14,32 +14,27 @@ _TRACEPARENT = re.compile(
 _VERSION_00_LENGTH = 55
 
 
-_BLOCK = 4096
-"""Bytes that the system is asked for at once."""
+_AT_ONCE = 128
+"""Pairs of ids that are made of one question to the system."""
 
 
-class _RandomDigits:
-    """Give random hex digits from a block, so that the system is asked once in some hundred requests."""
+class _RandomIds:
+    """Give random ids for a trace and a span, 32 and 16 hex digits, that were never given before."""
 
     def __init__(self) -> None:
-        self._forget()
+        self._made: list[tuple[str, str]] = []
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)  # no two processes may give the same ids
+            os.register_at_fork(after_in_child=self._made.clear)  # no two processes may give the same ids
 
-    def _forget(self) -> None:
-        self._digits = ""
-        self._at = 0
-
-    def take(self, count: int) -> str:
-        """Give so many digits that were never given before."""
-        at = self._at
-        self._at = end = at + count
-        if end > len(self._digits):
-            self._digits, at, self._at = os.urandom(_BLOCK).hex(), 0, count
-        return self._digits[at : self._at]
+    def take(self) -> tuple[str, str]:
+        """Give a pair."""
+        if not self._made:
+            digits = os.urandom(24 * _AT_ONCE).hex()
+            self._made += [(digits[at : at + 32], digits[at + 32 : at + 48]) for at in range(0, len(digits), 48)]
+        return self._made.pop()
 
 
-_random = _RandomDigits()
+_random = _RandomIds()
 
 
 class Traceparent(NamedTuple):
@@ -50,15 +45,16 @@ class Traceparent(NamedTuple):
     flags: str
 
 
-def new_ids(headers: RawHeaders) -> tuple[str, str]:
+def new_ids(headers: FirstValues) -> tuple[str, str]:
     """Return the trace id of a valid traceparent header, else a random one, and a random id for a span."""
-    digits, traceparent = _random.take(48), find_traceparent(headers)
-    return (digits[:32] if traceparent is None else traceparent.trace_id), digits[32:]
+    ids = _random.take()
+    traceparent = find_traceparent(headers) if b"traceparent" in headers else None
+    return ids if traceparent is None else (traceparent.trace_id, ids[1])
 
 
-def find_traceparent(headers: RawHeaders) -> Traceparent | None:
+def find_traceparent(headers: FirstValues) -> Traceparent | None:
     """Return what the first traceparent header says, None where there is none or it is not valid."""
-    value = first_value(headers, b"traceparent")
+    value = headers.get(b"traceparent", b"")
     match = _TRACEPARENT.fullmatch(value)
     if match and (not value.startswith(b"00") or len(value) == _VERSION_00_LENGTH):
         return Traceparent(*(field.decode() for field in match.groups()))

@@ -5,7 +5,7 @@ from functools import lru_cache
 from structlog.typing import FilteringBoundLogger
 
 from ..config import Settings
-from .headers import RawHeaders, first_value, header_lines, raw_headers
+from .headers import FirstValues, RawHeaders, raw_headers
 
 _HEADERS = "Authorization, Content-Type, x-requested-with, origin, true-client-ip, X-Correlation-ID"
 
@@ -38,30 +38,19 @@ class CORS:
             self._fixed += raw_headers([("Access-Control-Allow-Credentials", "true")])
         if not self._any:
             self._fixed += raw_headers([("Vary", "Origin")])
-        self._headers = lru_cache(maxsize=_MOST_KEPT)(self._make_headers)
-        self._encoded = lru_cache(maxsize=_MOST_KEPT)(self._encode)
+        self.headers = lru_cache(maxsize=_MOST_KEPT)(self._headers)
 
-    def headers(self, request_headers: RawHeaders, methods: str) -> RawHeaders:
-        """Give the headers of an answer on a path that has these methods; the list is not to be changed."""
-        origin = self._listed_origin(request_headers) if self._names_origins else b""
-        return self._headers(origin, methods)
-
-    def encoded(self, request_headers: RawHeaders, methods: str) -> bytes:
-        """Give the same headers as the lines of a head."""
-        origin = self._listed_origin(request_headers) if self._names_origins else b""
-        return self._encoded(origin, methods)
-
-    def _listed_origin(self, request_headers: RawHeaders) -> bytes:
-        """Give the request's origin where it is one that is named in the policy, else nothing."""
-        origin = first_value(request_headers, b"origin")
+    def origin_of(self, request_headers: FirstValues) -> bytes:
+        """Give the request's origin where the policy names it, else nothing."""
+        if not self._names_origins:
+            return b""
+        origin = request_headers.get(b"origin", b"")
         return origin if origin in self._origins else b""
 
-    def _make_headers(self, origin: bytes, methods: str) -> RawHeaders:
+    def _headers(self, origin: bytes, methods: str) -> RawHeaders:
+        """Give the headers of an answer to an origin on a path that has these methods; not to be changed."""
         if not self._enabled:
             return []
         headers = [(b"access-control-allow-methods", methods.encode()), *self._fixed]
         allowed = b"*" if self._any else origin
         return [(b"access-control-allow-origin", allowed), *headers] if allowed else headers
-
-    def _encode(self, origin: bytes, methods: str) -> bytes:
-        return header_lines(self._headers(origin, methods))

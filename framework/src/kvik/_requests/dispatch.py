@@ -10,9 +10,9 @@ from .._container import Container
 from ..errors import HTTPError
 from .handling import Handling
 from .interruption import ASGIIncoming, Incoming
-from .outgoing import UNKNOWN, Outgoing
+from .outgoing import Outgoing
 from .replies import Reply
-from .routing import Endpoint, Match, Router, allow
+from .routing import NO_MATCH, Endpoint, Match, Router, allow
 
 _STATE = "kvik.outgoing"  # where a request's Outgoing is found through a user's middleware
 
@@ -53,7 +53,7 @@ class Dispatch:
 
     def answer(self, outgoing: Outgoing, incoming: Incoming, send: Send | None = None) -> Awaitable[None]:
         """Answer one request, with its error if need be, through the `send` of a middleware if one is given."""
-        if outgoing.match is UNKNOWN:
+        if outgoing.match is NO_MATCH:
             outgoing.match = self.find(incoming.scope["method"], raw_path_of(incoming.scope))
         route = outgoing.match.route
         if route is None:

@@ -31,8 +31,9 @@ class Handling:
             self._container,
             incoming.scope,
             incoming,
-            parameters=outgoing.match.parameters,
+            match=outgoing.match,
             correlation_id=outgoing.correlation_id,
+            loop=incoming.loop,
         )
         try:
             result = await self._call(endpoint, context, incoming)

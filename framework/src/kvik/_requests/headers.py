@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 RawHeaders = list[tuple[bytes, bytes]]
+FirstValues = dict[bytes, bytes]
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -14,12 +15,9 @@ def raw_headers(headers: Iterable[tuple[str, str]]) -> RawHeaders:
     return [(_name(name), _value(name, value)) for name, value in headers]
 
 
-def first_value(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
-    """Give the value of the first header of a name in small letters, nothing where there is none."""
-    for given, value in headers:
-        if given == name:
-            return value
-    return b""
+def first_values(headers: RawHeaders) -> FirstValues:
+    """Give the first value of each header by its name, which is in small letters."""
+    return dict(reversed(headers))
 
 
 def header_lines(headers: RawHeaders) -> bytes:

@@ -10,6 +10,7 @@ from .correlation import new_ids
 from .cors import CORS
 from .dispatch import Dispatch, keep_outgoing
 from .failures import failure_of
+from .headers import first_values
 from .interruption import ASGIIncoming, Incoming
 from .outgoing import ASGIOutgoing, Outgoing
 
@@ -40,11 +41,12 @@ class RequestPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket."""
-        ids = new_ids(scope["headers"])
+        headers = first_values(scope["headers"])
+        ids = new_ids(headers)
         token = request_ids.set(ids)
         try:
             if scope["type"] == "http":
-                outgoing = ASGIOutgoing(scope, send, ids[0], self.cors)
+                outgoing = ASGIOutgoing(scope, headers, ids[0], self.cors, send=send)
                 await self.serve(outgoing, ASGIIncoming(scope, receive, self._container.client_watch))
             else:
                 await self._websockets(scope, receive, send)

@@ -26,6 +26,10 @@ class Incoming(Protocol):
         """Give what the server sends messages by, for an application that is not ours."""
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Give the event loop that the request is served on."""
+
+    @property
     def client_left(self) -> bool:
         """Tell whether the watched task was cancelled because the client has gone."""
 
@@ -57,8 +61,8 @@ class ClientWatch:
     def add(self, incoming: "ASGIIncoming") -> None:
         """Begin to count a request's time."""
         self._young[incoming] = None
-        if self._loop is None or self._loop is not asyncio.get_running_loop():
-            self._run_timer(asyncio.get_running_loop())
+        if self._loop is not incoming.loop:
+            self._run_timer(incoming.loop)
 
     def discard(self, incoming: "ASGIIncoming") -> None:
         """Forget a request."""
@@ -87,6 +91,8 @@ class ClientWatch:
 class ASGIIncoming:
     """Pass the messages of an ASGI server on, and cancel the handler when the client has gone.
 
+    It is made in the task that the handler runs in.
+
     The empty body of a request without one is given from here: who waits for the client's leaving meanwhile may
     have taken the server's own message of it.
     """
@@ -99,6 +105,7 @@ class ASGIIncoming:
         "_watch",
         "cancelling_before",
         "client_left",
+        "loop",
         "receive",
         "scope",
     )
@@ -109,8 +116,9 @@ class ASGIIncoming:
         self._watch = watch
         self._body_read: bool | None = None  # None as long as nobody asked
         self._empty_body_due = False
-        self._task: asyncio.Task[Any] | None = None
+        self._task = running_task()
         self._listener: asyncio.Task[None] | None = None
+        self.loop = self._task.get_loop()  # to ask for the running one costs a system call before Python 3.12
         self.cancelling_before = 0
         self.client_left = False
 
@@ -127,7 +135,6 @@ class ASGIIncoming:
 
     def watch(self) -> None:
         """Cancel the current task when the client goes away."""
-        self._task = running_task()
         self.cancelling_before = self._task.cancelling()
         self._watch.add(self)
 
@@ -144,15 +151,14 @@ class ASGIIncoming:
         """
         self._look_at_head()
         if self._body_read:
-            self._listener = asyncio.get_running_loop().create_task(self._listen())
+            self._listener = self.loop.create_task(self._listen())
         return bool(self._body_read)
 
     async def _listen(self) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
         self.client_left = True
-        if self._task is not None:
-            self._task.cancel()
+        self._task.cancel()
 
     def _look_at_head(self) -> None:
         if self._body_read is None:

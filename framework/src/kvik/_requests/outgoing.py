@@ -5,29 +5,30 @@ from abc import ABC, abstractmethod
 from starlette.types import Message, Scope, Send
 
 from .cors import CORS
-from .headers import RawHeaders
+from .headers import FirstValues, RawHeaders
 from .replies import Reply
-from .routing import Match
+from .routing import NO_MATCH
 
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for an answer that nobody waits for any more; it stands in logs only."""
 
-UNKNOWN = Match(None)
-"""Stands for the match of a request whose route was not looked for yet."""
-
 
 class Outgoing(ABC):
-    """Hold what is known of a request and its answer, and send the answer; `pass_on` is the server's part."""
+    """Hold what is known of a request and its answer, and send the answer; `pass_on` is the server's part.
 
-    match = UNKNOWN
+    `headers` are the first values of the request's.
+    """
+
+    match = NO_MATCH
     error: Exception | None = None
     """What was answered, where that was an error."""
     seconds = 0.0
     """Seconds that the answer took."""
     status = CLIENT_CLOSED_REQUEST
 
-    def __init__(self, scope: Scope, correlation_id: str, cors: CORS) -> None:
+    def __init__(self, scope: Scope, headers: FirstValues, correlation_id: str, cors: CORS) -> None:
         self.scope = scope
+        self.headers = headers
         self.correlation_id = correlation_id
         self._cors = cors
 
@@ -65,15 +66,15 @@ class Outgoing(ABC):
 
     def own_headers(self) -> RawHeaders:
         """Give the headers that every answer has."""
-        own = self._cors.headers(self.scope["headers"], self.match.allow)
+        own = self._cors.headers(self._cors.origin_of(self.headers), self.match.allow)
         return [(b"x-correlation-id", self.correlation_id.encode()), *own]
 
 
 class ASGIOutgoing(Outgoing):
     """Send the answer by the `send` of an ASGI server."""
 
-    def __init__(self, scope: Scope, send: Send, correlation_id: str, cors: CORS) -> None:
-        super().__init__(scope, correlation_id, cors)
+    def __init__(self, scope: Scope, headers: FirstValues, correlation_id: str, cors: CORS, *, send: Send) -> None:
+        super().__init__(scope, headers, correlation_id, cors)
         self._send = send
 
     async def pass_on(self, message: Message) -> None:

@@ -26,6 +26,9 @@ _WITHOUT_BODY = (204, 304)  # RFC 9110, 15.3.5 and 15.4.5
 _PLAIN_DATA = frozenset({dict, list, str, int, float, bool})
 """The types that most handlers return: none of those that mean more than their data."""
 
+_NOT_ENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
+"""What the encoder raises for a value that cannot be made JSON."""
+
 _EVENT_STREAM = "text/event-stream"
 
 
@@ -42,7 +45,9 @@ class Reply:
         """Give all the headers of the answer."""
         if not self.body:
             return [*self.headers]
-        own = [(b"content-length", str(len(self.body)).encode())]
+        own = [(b"content-length", b"%d" % len(self.body))]
+        if not self.headers:
+            return [*own, (b"content-type", self.content_type)]
         if not any(name == b"content-type" for name, _ in self.headers):
             own.append((b"content-type", self.content_type))
         return own + self.headers
@@ -59,7 +64,10 @@ def reply_to_data(result: Any, method: str) -> Reply | None:
     """
     if type(result) not in _PLAIN_DATA:
         return None
-    return Reply(_status(method), _json({"data": result}, of=result))
+    try:
+        return Reply(_STATUS_WITH_DATA.get(method, 200), encode({"data": result}) + b"\n")
+    except _NOT_ENCODABLE as error:
+        raise NotEncodableError(type(result).__name__) from error
 
 
 async def reply_to_result(  # noqa: PLR0911 - a row of the table each
@@ -121,7 +129,7 @@ def _status(method: str) -> int:
 def _json(value: Any, *, of: Any) -> bytes:
     try:
         return encode(value) + b"\n"
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except _NOT_ENCODABLE as error:
         raise NotEncodableError(type(of).__name__) from error
 
 

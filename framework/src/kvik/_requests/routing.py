@@ -104,6 +104,10 @@ def allow(methods: frozenset[str]) -> str:
     return ", ".join(sorted({*methods, *head, "OPTIONS"} - {ANY_METHOD}))
 
 
+NO_MATCH = Match(None)
+"""Stands for the match of what has no route, or whose route was not looked for yet."""
+
+
 class Router:
     """Hold the routes of an app and find the one for a request."""
 

@@ -44,7 +44,7 @@ class WebSockets:
             self._container,
             scope,
             receive,
-            parameters=match.parameters,
+            match=match,
             correlation_id=request_ids.get()[0],
             websocket=websocket,
         )

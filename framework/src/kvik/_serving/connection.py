@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .._container import Container
 from .._requests.correlation import new_ids
-from .._requests.headers import RawHeaders
+from .._requests.headers import FirstValues, RawHeaders, first_values
 from ..config import Settings
 from ..errors import HTTPError
 from .body_pace import Arrival, LingeringTransport
@@ -51,6 +51,8 @@ class Connection(HttpToolsProtocol):
     """How much more input is worth throwing away; None where input is wanted."""
     _deaf = False
     """No request is taken any more."""
+    first_values: FirstValues
+    """The headers of the latest request."""
     _last_words = b""
     """The early error's answer, as long as answers to earlier requests have to go first."""
 
@@ -124,6 +126,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Check the head, and start the app; raises HTTPError to stop the parser."""
+        self.first_values = first_values(self.headers)
         self._check_head()
         self.begin_answer()
         self._at = "body"
@@ -158,7 +161,7 @@ class Connection(HttpToolsProtocol):
         limit = self._settings.max_header_size
         if self._run_is_long and head_size(self.parser.get_method(), self.url, self.headers) > limit:
             raise header_too_large(limit)
-        check_headers(self.headers, self.parser)
+        check_headers(self.headers, self.first_values, self.parser)
 
     # What goes out
 
@@ -200,7 +203,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, error: HTTPError) -> None:
         """Answer with an error when all before it is answered, and take no more requests."""
         self._deaf = True
-        request_id, _ = new_ids(self._headers_of_the_refused())
+        request_id, _ = new_ids(first_values(self._headers_of_the_refused()))
         self._log_refusal(error.message, status=error.status_code, trace_id=request_id)
         server_headers = self.server_state.default_headers
         error_format = self._settings.error_format

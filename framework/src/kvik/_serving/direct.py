@@ -8,7 +8,7 @@ ASGI application, in the middle of a connection too. HTTP_ENGINE=asgi switches t
 import asyncio
 import sys
 import urllib.parse
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import httptools
@@ -18,15 +18,14 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .._container import Container
-from .._requests.headers import RawHeaders, header_lines
+from .._requests.headers import FirstValues, RawHeaders
 from .._requests.http import RequestPath
 from .connection import Connection
 from .exchange import Exchange
+from .heads import Heads
 
 _LONGEST_SPLIT = 4096
 """Bytes of a target that are split here; what is longer, or has a fragment, is httptools's to judge."""
-
-_FORWARDED = (b"x-forwarded-for", b"x-forwarded-proto")
 
 
 def direct_connection_class(container: Container, path: Callable[[], RequestPath]) -> "type[DirectConnection]":
@@ -34,12 +33,12 @@ def direct_connection_class(container: Container, path: Callable[[], RequestPath
 
     `path` is asked when a client connects: until then middleware may be added.
     """
-    container.access_log.by_turns = True  # the loop is ours: it comes round
 
     class AppConnection(DirectConnection):
         _container = container
         _settings = container.settings
         _find_path = staticmethod(path)
+        heads = Heads()
 
     return AppConnection
 
@@ -48,10 +47,10 @@ class DirectConnection(Connection):
     """Serve one client, its plain requests without ASGI."""
 
     _find_path: ClassVar["staticmethod[[], RequestPath]"]
+    heads: ClassVar[Heads]
     cycle: Any
     pipeline: Any
     """What uvicorn works on, and what waits for it; here there may be exchanges among its cycles."""
-    _default_lines: ClassVar[tuple[RawHeaders, bytes]] = ([], b"")
     _proxy_rules: ClassVar[ProxyHeadersMiddleware | None] = None
 
     _arriving: Exchange | None = None
@@ -89,7 +88,7 @@ class DirectConnection(Connection):
                 self._hand_over(self._arriving)
             if self._due is not None:
                 exchange, self._due = self._due, None
-                self._start(exchange, self._start_at_once)
+                self._start(exchange, at_once=True)
 
     def on_message_begin(self) -> None:
         """Begin a request; what uvicorn needs for one is made when it gets it."""
@@ -128,27 +127,25 @@ class DirectConnection(Connection):
             self._take(exchange)
 
     def _plain_request(self) -> Exchange | None:
-        url: bytes = self.url
-        if not url.startswith(b"/") or self.expect_100_continue or not self._is_kept():
+        headers = self.first_values
+        if not self.url.startswith(b"/") or self.expect_100_continue or b"transfer-encoding" in headers:
             return None
-        is_forwarded = False
-        for name, value in self.headers:
-            if name == b"transfer-encoding" or (name == b"content-length" and int(value) > HIGH_WATER_LIMIT):
-                return None
-            if name in _FORWARDED:
-                is_forwarded = True
-        return self._routed_request(url, is_forwarded=is_forwarded)
+        if b"content-length" in headers and int(headers[b"content-length"]) > HIGH_WATER_LIMIT:
+            return None
+        return self._routed_request(self.url) if self._is_kept(headers) else None
 
-    def _is_kept(self) -> bool:
+    def _is_kept(self, headers: FirstValues) -> bool:
         """Tell whether the connection goes on after the answer, and in HTTP/1.1."""
         parser = self.parser
+        if b"connection" not in headers:
+            return parser.should_keep_alive()  # no other version is kept without being asked for
         is_usual = parser.get_http_version() == self._scope_of_connection["http_version"]
         return is_usual and parser.should_keep_alive() and not parser.should_upgrade()
 
-    def _routed_request(self, url: bytes, *, is_forwarded: bool) -> Exchange | None:
+    def _routed_request(self, url: bytes) -> Exchange | None:
         parser = self.parser
         method = parser.get_method().decode("ascii")
-        raw_path, query = _split(url)
+        raw_path, query = _split(url) if b"?" in url or b"#" in url or len(url) > _LONGEST_SPLIT else (url, b"")
         match = self.path.find(method, raw_path)
         if match.route is not None and not match.route.endpoint.is_plain:
             return None
@@ -162,7 +159,7 @@ class DirectConnection(Connection):
             "raw_path": raw_path,
             "state": self.app_state.copy(),
         }
-        return Exchange(self, scope, match, is_forwarded=is_forwarded)
+        return Exchange(self, scope, match)
 
     # Requests in their turn
 
@@ -184,20 +181,19 @@ class DirectConnection(Connection):
         self.server_state.total_requests += 1
         self.flow.resume_reading()
         exchange, _ = self.pipeline.pop()
-        self._start(exchange, self.loop.create_task)
+        self._start(exchange, at_once=False)
 
-    def _start(self, exchange: Exchange, start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
+    def _start(self, exchange: Exchange, *, at_once: bool) -> None:
+        """Start a request's task, which runs now until it waits for something, where Python has such tasks."""
         self._in_work = exchange
-        task = start(exchange.run())
-        if not task.done():
-            exchange.task = task
-            self.tasks.add(task)
-
-    def _start_at_once(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task that runs now, until it waits for something, where Python has such tasks."""
-        if sys.version_info >= (3, 12):
-            return asyncio.Task(coroutine, loop=self.loop, eager_start=True)
-        return self.loop.create_task(coroutine)
+        if at_once and sys.version_info >= (3, 12):
+            task = asyncio.Task(exchange.run(), loop=self.loop, eager_start=True)
+            if task.done():
+                return
+        else:
+            task = self.loop.create_task(exchange.run())
+        exchange.task = task
+        self.tasks.add(task)
 
     def _hand_over(self, exchange: Exchange) -> None:
         """Let uvicorn have a request after all: its body takes longer than its head."""
@@ -207,15 +203,6 @@ class DirectConnection(Connection):
             super().on_body(exchange.body)
 
     # What the exchange asks for
-
-    def default_lines(self) -> bytes:
-        """Give the headers that the server adds to every answer, such as Date, written as lines."""
-        headers = self.server_state.default_headers
-        known, lines = self._default_lines
-        if known is not headers:  # uvicorn makes a new list once a second
-            lines = header_lines(headers)
-            type(self)._default_lines = (headers, lines)  # noqa: SLF001 - one for all connections of the app
-        return lines
 
     async def take_forwarded(self, scope: Scope) -> None:
         """Believe what a proxy of FORWARDED_ALLOW_IPS says of the client, by uvicorn's rules."""

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .direct import DirectConnection
 
 _WITHOUT_BODY = (204, 304)  # RFC 9110, 15.3.5 and 15.4.5
-_LINES = b"content-length: %d\r\ncontent-type: %b\r\nx-correlation-id: %b\r\n%b"
 _FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
 
 
@@ -47,20 +46,20 @@ class Exchange(Outgoing):
     """For who waits for the client's leaving."""
     _cycle: RequestResponseCycle | None = None
 
-    def __init__(self, connection: "DirectConnection", scope: Scope, match: Match, *, is_forwarded: bool) -> None:
-        super().__init__(scope, "", connection.path.cors)
+    def __init__(self, connection: "DirectConnection", scope: Scope, match: Match) -> None:
+        super().__init__(scope, connection.first_values, "", connection.path.cors)
         self.match = match
+        self.loop = connection.loop
         self._connection = connection
-        self._is_forwarded = is_forwarded
 
     async def run(self) -> None:
         """Serve the request, in a task of its own; whatever happens is told to the client as uvicorn does."""
         connection = self._connection
         try:
-            ids = new_ids(self.scope["headers"])
+            ids = new_ids(self.headers)
             self.correlation_id = ids[0]
             request_ids.set(ids)  # the task's context is the request's own
-            if self._is_forwarded:
+            if b"x-forwarded-for" in self.headers or b"x-forwarded-proto" in self.headers:
                 await connection.take_forwarded(self.scope)
             await connection.path.serve(self, self)
         except BaseException as error:  # noqa: BLE001 - uvicorn's cycle catches as much
@@ -118,14 +117,7 @@ class Exchange(Outgoing):
             return False
         self.status = reply.status
         if not self.client_left:
-            parts = (
-                STATUS_LINE[reply.status],
-                connection.default_lines(),
-                self._lines(reply),
-                b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n",
-                b"" if self.scope["method"] == "HEAD" else reply.body,
-            )
-            connection.transport.write(b"".join(parts))
+            connection.transport.write(self._text(reply))
             self._complete()
         return True
 
@@ -138,11 +130,19 @@ class Exchange(Outgoing):
         """Send a message by uvicorn's cycle."""
         await self._uvicorns_cycle().send(message)  # type: ignore[arg-type] # uvicorn's types are narrower
 
-    def _lines(self, reply: Reply) -> bytes:
+    def _text(self, reply: Reply) -> bytes:
+        """Write a whole answer."""
+        server_headers = self._connection.server_state.default_headers
+        closing = b"" if self.keep_alive else b"connection: close\r\n"
+        body = b"" if self.scope["method"] == "HEAD" else reply.body
         if reply.headers or not reply.body:
-            return header_lines(self.completed(reply.head()))
-        cors = self._cors.encoded(self.scope["headers"], self.match.allow)
-        return _LINES % (len(reply.body), reply.content_type, self.correlation_id.encode(), cors)
+            lines = header_lines(server_headers + self.completed(reply.head()))
+            return b"".join((STATUS_LINE[reply.status], lines, closing, b"\r\n", body))
+        origin = self._cors.origin_of(self.headers)
+        template = self._connection.heads.template(
+            reply, server_headers, cors=self._cors, origin=origin, allow=self.match.allow
+        )
+        return template % (len(reply.body), self.correlation_id.encode(), closing, body)
 
     def _complete(self) -> None:
         self.response_complete = True

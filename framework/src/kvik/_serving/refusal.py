@@ -4,15 +4,18 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from .._requests.failures import failure_of
-from .._requests.headers import RawHeaders, header_lines
+from .._requests.headers import FirstValues, RawHeaders, header_lines
 from ..errors import HTTPError
 
 _ENDS = len(" HTTP/1.1\r\n\r\n")
 _HEADER_ENDS = len(": \r\n")
 
 
-def check_headers(headers: RawHeaders, parser: httptools.HttpRequestParser) -> None:
+def check_headers(headers: RawHeaders, first: FirstValues, parser: httptools.HttpRequestParser) -> None:
     """Raise HTTPError 400 where the headers leave open who is asked, or how the body is framed."""
+    is_known = b"host" in first and b"transfer-encoding" not in first and len(first) == len(headers)
+    if is_known:  # as of most requests: nothing stands twice
+        return
     hosts = 0
     for name, value in headers:
         if name == b"host":

@@ -6,7 +6,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
 from .._requests.correlation import Traceparent, find_traceparent
-from .._requests.headers import RawHeaders
+from .._requests.headers import RawHeaders, first_values
 
 _BAGGAGE = W3CBaggagePropagator()
 
@@ -17,7 +17,7 @@ def parent_of(headers: RawHeaders) -> Context:
     Never the current context: what called the app may stand in a trace that the correlation id knows nothing of.
     """
     parent = Context()
-    traceparent = find_traceparent(headers)
+    traceparent = find_traceparent(first_values(headers))
     if traceparent is not None:
         parent = trace.set_span_in_context(NonRecordingSpan(_remote(traceparent, headers)), parent)
     baggage = _values(headers, b"baggage")
