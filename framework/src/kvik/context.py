@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from ._binding.binding import bind_body, bind_query
 from ._binding.body import Body
 from ._container import Container
+from ._requests.headers import FirstValues, first_values
 from ._requests.routing import NO_MATCH, Match
 from ._stores import DEFAULT, Stores
 from ._threads import Waits
@@ -58,6 +59,7 @@ class Context:
         "_background",
         "_body",
         "_container",
+        "_first_values",
         "_headers",
         "_loop",
         "_match",
@@ -78,12 +80,14 @@ class Context:
         match: Match = NO_MATCH,
         correlation_id: str = "",
         loop: asyncio.AbstractEventLoop | None = None,
+        first_values: FirstValues | None = None,
         websocket: WebSocket | None = None,
     ) -> None:
         self._container = container
         self._scope = scope
         self._receive = receive
         self._match = match
+        self._first_values = first_values
         self.correlation_id = correlation_id
         self._websocket = websocket
         self._loop = loop or asyncio.get_running_loop()
@@ -135,7 +139,9 @@ class Context:
 
     def header(self, name: str) -> str:
         """Return a header of the request, "" if it was not sent."""
-        return self.headers.get(name, "")
+        if self._first_values is None:
+            self._first_values = first_values(self._scope["headers"])
+        return self._first_values.get(name.lower().encode("latin-1", "replace"), b"").decode("latin-1")
 
     def path_param(self, name: str) -> Any:
         """Return a parameter of the route's path: text, or what its convertor makes (`{id:int}`).
@@ -190,7 +196,8 @@ class Context:
 
     def _the_body(self) -> Body:
         if self._body is None:
-            self._body = Body(self._scope, self._receive, self._container.settings.max_body_size)
+            limit = self._container.settings.max_body_size
+            self._body = Body(self._receive, limit, declared=self.header("content-length"))
         return self._body
 
     def _parsed_query(self) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
 from ..errors import HTTPError
 from .forms import Form, parse_multipart
@@ -15,15 +15,17 @@ _MOST_DIGITS = 19  # far over any limit; Python refuses to convert thousands
 class Body:
     """Read a request's body, at most `limit` bytes of it, and keep what was read.
 
-    A larger one is HTTPError 413, whatever it said of itself; ClientDisconnect if the client goes away.
+    A larger one is HTTPError 413, whatever the header Content-Length has `declared`; ClientDisconnect if the
+    client goes away.
     """
 
-    __slots__ = ("_form", "_limit", "_receive", "_scope", "_started", "_whole")
+    __slots__ = ("_declared", "_form", "_limit", "_receive", "_size", "_started", "_whole")
 
-    def __init__(self, scope: Scope, receive: Receive, limit: int) -> None:
-        self._scope = scope
+    def __init__(self, receive: Receive, limit: int, *, declared: str) -> None:
         self._receive = receive
         self._limit = limit
+        self._declared = declared
+        self._size = 0
         self._started = False
         self._whole: bytes | None = None
         self._form: Form | None = None
@@ -31,7 +33,12 @@ class Body:
     async def read(self) -> bytes:
         """Read all of it."""
         if self._whole is None:
-            self._whole = b"".join([chunk async for chunk in self._chunks()])
+            self._start()
+            chunks, more = [], True
+            while more:
+                chunk, more = await self._next()
+                chunks.append(chunk)
+            self._whole = b"".join(chunks)
         return self._whole
 
     async def multipart(self, content_type: str) -> Form:
@@ -50,25 +57,29 @@ class Body:
         if self._whole is not None:
             yield self._whole
             return
+        self._start()
+        more = True
+        while more:
+            chunk, more = await self._next()
+            yield chunk
+
+    def _start(self) -> None:
         if self._started:
             raise RuntimeError("the request's body is gone: it was read as a multipart form, or refused")
         self._started = True
-        too_large = HTTPError(413, f"request body is larger than {self._limit} bytes")
-        if self._declared_size() > self._limit:
-            raise too_large
-        size = 0
-        more = True
-        while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > self._limit:
-                raise too_large
-            yield chunk
-            more = message.get("more_body", False)
+        if self._declared.isdecimal() and int(self._declared[:_MOST_DIGITS]) > self._limit:
+            raise self._too_large()
 
-    def _declared_size(self) -> int:
-        declared = next((value for name, value in self._scope["headers"] if name == b"content-length"), b"0")
-        return int(declared[:_MOST_DIGITS]) if declared.isdigit() else 0
+    async def _next(self) -> tuple[bytes, bool]:
+        """Give the next piece, and whether there are more."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        self._size += len(chunk)
+        if self._size > self._limit:
+            raise self._too_large()
+        return chunk, message.get("more_body", False)
+
+    def _too_large(self) -> HTTPError:
+        return HTTPError(413, f"request body is larger than {self._limit} bytes")

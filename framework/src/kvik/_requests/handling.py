@@ -34,6 +34,7 @@ class Handling:
             match=outgoing.match,
             correlation_id=outgoing.correlation_id,
             loop=incoming.loop,
+            first_values=outgoing.headers,
         )
         try:
             result = await self._call(endpoint, context, incoming)
