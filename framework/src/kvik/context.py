@@ -3,12 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
-from starlette.types import Receive, Scope
+from starlette.types import Message, Scope
 from starlette.websockets import WebSocket
 from structlog.typing import FilteringBoundLogger
 
@@ -32,21 +32,37 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_OUTSIDE: Scope = {
-    "type": "hook",
-    "method": "",
-    "path": "",
-    "query_string": b"",
-    "headers": [],
-    "client": None,
-}
 
+class Source(Protocol):
+    """Be where a request comes from: its head as ASGI's scope, and its messages."""
+
+    @property
+    def scope(self) -> Scope:
+        """Give the scope, which may be made when it is asked for."""
+
+    async def __call__(self) -> Message:
+        """Receive the next message."""
+
+
+class _NoRequest:
+    """Be the source of what is no request."""
+
+    scope: Scope = {  # noqa: RUF012 - nobody changes it
+        "type": "hook",
+        "method": "",
+        "path": "",
+        "query_string": b"",
+        "headers": [],
+        "client": None,
+    }
+
+    async def __call__(self) -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+
+_NO_REQUEST = _NoRequest()
 
 _making_waits = threading.Lock()
-
-
-async def _nothing_to_receive() -> Any:
-    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 class Context:
@@ -64,8 +80,7 @@ class Context:
         "_loop",
         "_match",
         "_query",
-        "_receive",
-        "_scope",
+        "_source",
         "_waits",
         "_websocket",
         "correlation_id",
@@ -74,8 +89,7 @@ class Context:
     def __init__(
         self,
         container: Container,
-        scope: Scope = _OUTSIDE,
-        receive: Receive = _nothing_to_receive,
+        source: Source = _NO_REQUEST,
         *,
         match: Match = NO_MATCH,
         correlation_id: str = "",
@@ -84,8 +98,7 @@ class Context:
         websocket: WebSocket | None = None,
     ) -> None:
         self._container = container
-        self._scope = scope
-        self._receive = receive
+        self._source = source
         self._match = match
         self._first_values = first_values
         self.correlation_id = correlation_id
@@ -102,12 +115,12 @@ class Context:
     @property
     def method(self) -> str:
         """Give the request's method, such as "GET"."""
-        return str(self._scope["method"])
+        return str(self._source.scope["method"])
 
     @property
     def path(self) -> str:
         """Give the request's path, percent-decoded, without the query."""
-        return str(self._scope["path"])
+        return str(self._source.scope["path"])
 
     @property
     def host_name(self) -> str:
@@ -117,14 +130,14 @@ class Context:
     @property
     def client_ip(self) -> str:
         """Give the client's address, "" where the server does not know it."""
-        client = self._scope.get("client")
+        client = self._source.scope.get("client")
         return str(client[0]) if client else ""
 
     @property
     def headers(self) -> Headers:
         """Give the request's headers; names are case-insensitive."""
         if self._headers is None:
-            self._headers = Headers(raw=self._scope["headers"])
+            self._headers = Headers(raw=self._source.scope["headers"])
         return self._headers
 
     @property
@@ -135,12 +148,12 @@ class Context:
     @property
     def request(self) -> Request:
         """Give the request as Starlette's Request, for what this class has no word for."""
-        return Request(self._scope, self._receive)
+        return Request(self._source.scope, self._source)
 
     def header(self, name: str) -> str:
         """Return a header of the request, "" if it was not sent."""
         if self._first_values is None:
-            self._first_values = first_values(self._scope["headers"])
+            self._first_values = first_values(self._source.scope["headers"])
         return self._first_values.get(name.lower().encode("latin-1", "replace"), b"").decode("latin-1")
 
     def path_param(self, name: str) -> Any:
@@ -197,13 +210,13 @@ class Context:
     def _the_body(self) -> Body:
         if self._body is None:
             limit = self._container.settings.max_body_size
-            self._body = Body(self._receive, limit, declared=self.header("content-length"))
+            self._body = Body(self._source, limit, declared=self.header("content-length"))
         return self._body
 
     def _parsed_query(self) -> list[tuple[str, str]]:
         if self._query is None:
             try:
-                text = self._scope["query_string"].decode()
+                text = self._source.scope["query_string"].decode()
                 self._query = parse_qsl(text, keep_blank_values=True, errors="strict")
             except UnicodeDecodeError:
                 raise HTTPError(400, "query is not valid UTF-8") from None

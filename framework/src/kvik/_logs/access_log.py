@@ -13,8 +13,6 @@ from .log_values import visible
 from .logging import Logging
 
 if TYPE_CHECKING:
-    from starlette.types import Scope
-
     from .._requests.outgoing import Outgoing
 
 _SERVER_ERROR = 500
@@ -39,7 +37,7 @@ class AccessLog:
     def write(self, outgoing: "Outgoing") -> None:
         """Write the line of a request that has ended."""
         level = logging.ERROR if outgoing.status >= _SERVER_ERROR else logging.INFO
-        if level < self._sink.level.number or not (self._log_probes or _is_no_probe(outgoing.scope)):
+        if level < self._sink.level.number or not (self._log_probes or not outgoing.path.startswith(_PROBES)):
             return
         text = None if self._on_terminal else _text(level, outgoing)
         if text is None:
@@ -50,35 +48,30 @@ class AccessLog:
             self._sink.write(level, text)
 
 
-def _is_no_probe(scope: "Scope") -> bool:
-    return not scope["path"].startswith(_PROBES)
-
-
 def _fields(outgoing: "Outgoing") -> dict[str, Any]:
-    scope = outgoing.scope
     return {
         "start_time": rfc3339(time.time() - outgoing.seconds),
         "response_time": int(outgoing.seconds * 1_000_000),
-        "method": scope["method"],
+        "method": outgoing.method,
         "user_agent": outgoing.headers.get(b"user-agent", b"").decode("latin-1"),
-        "ip": _ip(scope),
-        "uri": scope["path"],
+        "ip": outgoing.ip,
+        "uri": outgoing.path,
         "response": outgoing.status,
     }
 
 
 def _text(level: int, outgoing: "Outgoing") -> str | None:
     """Write the line as JSON; None where it holds what only the pipeline knows to write."""
-    scope, now, took = outgoing.scope, time.time(), int(outgoing.seconds * 1_000_000)
+    now, took = time.time(), int(outgoing.seconds * 1_000_000)
     trace, span = current_ids()
     second = int(now)
     microseconds = int((now - second) * 1_000_000)
     ended = began = to_the_second(second)
     if took > microseconds:
         began = to_the_second(int(now - outgoing.seconds))
-    path, agent = scope["path"], outgoing.headers.get(b"user-agent", b"")
+    path, agent = outgoing.path, outgoing.headers.get(b"user-agent", b"")
     try:
-        who = (_who if len(agent) <= _LONGEST_KEPT else _who.__wrapped__)(scope["method"], agent, _ip(scope))
+        who = (_who if len(agent) <= _LONGEST_KEPT else _who.__wrapped__)(outgoing.method, agent, outgoing.ip)
         uri = _quoted(path) if outgoing.match.values or len(path) > _LONGEST_KEPT else _quoted_before(path)
     except (ValueError, TypeError, AttributeError):  # lone surrogates, from a server that lets them pass
         return None
@@ -104,8 +97,3 @@ _quoted_before = lru_cache(maxsize=256)(_quoted)
 def _who(method: str, agent: bytes, ip: str) -> str:
     """Write the fields that are the same for all requests of a client."""
     return f'"method":{_quoted(method)},"user_agent":{_quoted(agent.decode("latin-1"))},"ip":{_quoted(ip)}'
-
-
-def _ip(scope: "Scope") -> Any:
-    client = scope.get("client")
-    return client[0] if client else ""

@@ -73,7 +73,7 @@ class Measurements:
         """Count a request out, under its route's template."""
         self._in_flight -= 1
         route = outgoing.match.route
-        method = outgoing.scope["method"]
+        method = outgoing.method
         key = (
             route.path if route is not None else UNMATCHED,
             method if method in _METHODS else OTHER,

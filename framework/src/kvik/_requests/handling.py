@@ -29,7 +29,6 @@ class Handling:
         """Call the endpoint's handler and send what it gives, or what it raises means."""
         context = Context(
             self._container,
-            incoming.scope,
             incoming,
             match=outgoing.match,
             correlation_id=outgoing.correlation_id,
@@ -38,7 +37,7 @@ class Handling:
         )
         try:
             result = await self._call(endpoint, context, incoming)
-            reply = reply_to_data(result, incoming.scope["method"])
+            reply = reply_to_data(result, outgoing.method)
             if reply is not None and send is None and outgoing.write(reply):
                 context.start_background()
             else:
@@ -48,21 +47,21 @@ class Handling:
         except asyncio.CancelledError:
             if not self._container.cutting_off or outgoing.started:
                 raise  # somebody else's cancellation, or too late for an answer
-            await self.refuse(HTTPError(503, "server is shutting down"), outgoing, incoming, send)
+            await self.refuse(HTTPError(503, "server is shutting down"), outgoing, send)
         except Exception as error:
             if outgoing.started:
                 outgoing.error = error
                 self._container.log_failure(error)
                 raise  # only closing the connection tells the client
-            await self.refuse(error, outgoing, incoming, send)
+            await self.refuse(error, outgoing, send)
         finally:
             context.close()
 
-    async def refuse(self, error: Exception, outgoing: Outgoing, incoming: Incoming, send: Send | None) -> None:
+    async def refuse(self, error: Exception, outgoing: Outgoing, send: Send | None) -> None:
         """Answer with an error."""
         outgoing.error = error
         reply = self._container.log_failure(error).reply(self._container.settings.error_format)
-        await outgoing.send_reply(reply, send, with_body=incoming.scope["method"] != "HEAD")
+        await outgoing.send_reply(reply, send, with_body=outgoing.method != "HEAD")
 
     async def _send(self, result: Any, context: Context, outgoing: Outgoing, send: Send | None) -> None:
         """Send what a handler gave, or the reply that was made of it."""

@@ -46,7 +46,7 @@ class RequestPath:
         token = request_ids.set(ids)
         try:
             if scope["type"] == "http":
-                outgoing = ASGIOutgoing(scope, headers, ids[0], self.cors, send=send)
+                outgoing = ASGIOutgoing(scope, send, self.cors, headers=headers, correlation_id=ids[0])
                 await self.serve(outgoing, ASGIIncoming(scope, receive, self._container.client_watch))
             else:
                 await self._websockets(scope, receive, send)
@@ -71,7 +71,7 @@ class RequestPath:
             if outgoing.started:
                 raise
             reply = failure_of(error).reply(self._container.settings.error_format)
-            await outgoing.send_reply(reply, with_body=outgoing.scope["method"] != "HEAD")
+            await outgoing.send_reply(reply, with_body=outgoing.method != "HEAD")
         finally:
             outgoing.seconds = time.perf_counter() - started
             self._container.access_log.write(outgoing)

@@ -14,11 +14,17 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 class Outgoing(ABC):
-    """Hold what is known of a request and its answer, and send the answer; `pass_on` is the server's part.
+    """Hold what is known of a request and its answer, and send the answer; `pass_on` is the server's part."""
 
-    `headers` are the first values of the request's.
-    """
-
+    method: str
+    path: str
+    """As ASGI has them."""
+    ip: str
+    """The client's address, "" where the server does not know it."""
+    headers: FirstValues
+    """The first values of the request's headers."""
+    correlation_id: str
+    cors: CORS
     match = NO_MATCH
     error: Exception | None = None
     """What was answered, where that was an error."""
@@ -26,11 +32,10 @@ class Outgoing(ABC):
     """Seconds that the answer took."""
     status = CLIENT_CLOSED_REQUEST
 
-    def __init__(self, scope: Scope, headers: FirstValues, correlation_id: str, cors: CORS) -> None:
-        self.scope = scope
-        self.headers = headers
-        self.correlation_id = correlation_id
-        self._cors = cors
+    @property
+    @abstractmethod
+    def scope(self) -> Scope:
+        """Give ASGI's scope of the request."""
 
     @property
     def started(self) -> bool:
@@ -66,16 +71,28 @@ class Outgoing(ABC):
 
     def own_headers(self) -> RawHeaders:
         """Give the headers that every answer has."""
-        own = self._cors.headers(self._cors.origin_of(self.headers), self.match.allow)
+        own = self.cors.headers(self.cors.origin_of(self.headers), self.match.allow)
         return [(b"x-correlation-id", self.correlation_id.encode()), *own]
 
 
 class ASGIOutgoing(Outgoing):
     """Send the answer by the `send` of an ASGI server."""
 
-    def __init__(self, scope: Scope, headers: FirstValues, correlation_id: str, cors: CORS, *, send: Send) -> None:
-        super().__init__(scope, headers, correlation_id, cors)
+    def __init__(self, scope: Scope, send: Send, cors: CORS, *, headers: FirstValues, correlation_id: str) -> None:
+        self._scope = scope
         self._send = send
+        self.cors = cors
+        self.headers = headers
+        self.correlation_id = correlation_id
+        self.method = scope["method"]
+        self.path = scope["path"]
+        client = scope.get("client")
+        self.ip = client[0] if client else ""
+
+    @property
+    def scope(self) -> Scope:
+        """Give the scope that the server made."""
+        return self._scope
 
     async def pass_on(self, message: Message) -> None:
         """Hand a message to the server."""

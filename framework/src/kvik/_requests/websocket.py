@@ -12,6 +12,7 @@ from .._logs.logging import request_ids
 from ..context import Context
 from ..errors import HTTPError
 from .dispatch import child_scope, raw_path_of
+from .interruption import ASGIIncoming
 from .routing import Endpoint, Router
 
 _CLOSE_TIMEOUT = 1.0
@@ -42,8 +43,7 @@ class WebSockets:
             return
         context = Context(
             self._container,
-            scope,
-            receive,
+            ASGIIncoming(scope, receive, self._container.client_watch),
             match=match,
             correlation_id=request_ids.get()[0],
             websocket=websocket,

@@ -7,7 +7,6 @@ ASGI application, in the middle of a connection too. HTTP_ENGINE=asgi switches t
 
 import asyncio
 import sys
-import urllib.parse
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -66,7 +65,7 @@ class DirectConnection(Connection):
         self.path = self._find_path()
         self._may_be_plain = self.path.is_straight and not self.root_path and self.limit_concurrency is None
         HttpToolsProtocol.on_message_begin(self)
-        self._scope_of_connection: Scope = {**self.scope}
+        self.scope_of_connection: Scope = {**self.scope}
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel what is done for a client that has gone."""
@@ -139,7 +138,7 @@ class DirectConnection(Connection):
         parser = self.parser
         if b"connection" not in headers:
             return parser.should_keep_alive()  # no other version is kept without being asked for
-        is_usual = parser.get_http_version() == self._scope_of_connection["http_version"]
+        is_usual = parser.get_http_version() == self.scope_of_connection["http_version"]
         return is_usual and parser.should_keep_alive() and not parser.should_upgrade()
 
     def _routed_request(self, url: bytes) -> Exchange | None:
@@ -149,17 +148,7 @@ class DirectConnection(Connection):
         match = self.path.find(method, raw_path)
         if match.route is not None and not match.route.endpoint.is_plain:
             return None
-        path = raw_path.decode("ascii")
-        scope = {
-            **self._scope_of_connection,
-            "headers": self.headers,
-            "method": method,
-            "path": urllib.parse.unquote(path) if "%" in path else path,
-            "query_string": query,
-            "raw_path": raw_path,
-            "state": self.app_state.copy(),
-        }
-        return Exchange(self, scope, match)
+        return Exchange(self, match, method=method, path=raw_path.decode("ascii"), query=query)
 
     # Requests in their turn
 
@@ -198,7 +187,7 @@ class DirectConnection(Connection):
     def _hand_over(self, exchange: Exchange) -> None:
         """Let uvicorn have a request after all: its body takes longer than its head."""
         self._arriving = None
-        self._begin_answer_by_uvicorn(exchange.scope["headers"])
+        self._begin_answer_by_uvicorn(exchange.raw_headers)
         if exchange.body:
             super().on_body(exchange.body)
 

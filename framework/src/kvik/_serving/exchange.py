@@ -1,6 +1,7 @@
 """One request that is served straight on its connection: what comes in for it, and what goes out."""
 
 import asyncio
+import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Scope, Send
@@ -8,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from .._logs.logging import NO_IDS, request_ids
 from .._requests.correlation import new_ids
-from .._requests.headers import header_lines
+from .._requests.headers import RawHeaders, header_lines
 from .._requests.interruption import running_task
 from .._requests.outgoing import Outgoing
 from .._requests.replies import Reply
@@ -46,11 +47,37 @@ class Exchange(Outgoing):
     """For who waits for the client's leaving."""
     _cycle: RequestResponseCycle | None = None
 
-    def __init__(self, connection: "DirectConnection", scope: Scope, match: Match) -> None:
-        super().__init__(scope, connection.first_values, "", connection.path.cors)
+    _scope: Scope | None = None
+
+    def __init__(
+        self, connection: "DirectConnection", match: Match, *, method: str, path: str, query: bytes
+    ) -> None:
         self.match = match
+        self.method = method
+        self.path = urllib.parse.unquote(path) if "%" in path else path
+        self.ip = connection.client[0] if connection.client else ""
+        self.headers = connection.first_values
+        self.cors = connection.path.cors
         self.loop = connection.loop
         self._connection = connection
+        self.raw_headers: RawHeaders = connection.headers
+        self._raw_path = path
+        self._query = query
+
+    @property
+    def scope(self) -> Scope:
+        """Give the scope that uvicorn would have made; most requests need none."""
+        if self._scope is None:
+            self._scope = {
+                **self._connection.scope_of_connection,
+                "headers": self.raw_headers,
+                "method": self.method,
+                "path": self.path,
+                "query_string": self._query,
+                "raw_path": self._raw_path.encode(),
+                "state": self._connection.app_state.copy(),
+            }
+        return self._scope
 
     async def run(self) -> None:
         """Serve the request, in a task of its own; whatever happens is told to the client as uvicorn does."""
@@ -61,6 +88,7 @@ class Exchange(Outgoing):
             request_ids.set(ids)  # the task's context is the request's own
             if b"x-forwarded-for" in self.headers or b"x-forwarded-proto" in self.headers:
                 await connection.take_forwarded(self.scope)
+                self.ip = self.scope["client"][0] if self.scope["client"] else ""
             await connection.path.serve(self, self)
         except BaseException as error:  # noqa: BLE001 - uvicorn's cycle catches as much
             request_ids.set(NO_IDS)  # what uvicorn logs of it stands outside of the request, as in its own tasks
@@ -134,13 +162,13 @@ class Exchange(Outgoing):
         """Write a whole answer."""
         server_headers = self._connection.server_state.default_headers
         closing = b"" if self.keep_alive else b"connection: close\r\n"
-        body = b"" if self.scope["method"] == "HEAD" else reply.body
+        body = b"" if self.method == "HEAD" else reply.body
         if reply.headers or not reply.body:
             lines = header_lines(server_headers + self.completed(reply.head()))
             return b"".join((STATUS_LINE[reply.status], lines, closing, b"\r\n", body))
-        origin = self._cors.origin_of(self.headers)
+        origin = self.cors.origin_of(self.headers)
         template = self._connection.heads.template(
-            reply, server_headers, cors=self._cors, origin=origin, allow=self.match.allow
+            reply, server_headers, cors=self.cors, origin=origin, allow=self.match.allow
         )
         return template % (len(reply.body), self.correlation_id.encode(), closing, body)
 

@@ -60,7 +60,7 @@ class Spans:
         if begun is None:
             return
         if begun.span.is_recording():
-            _add_answer(begun.span, outgoing.scope["method"], outgoing)
+            _add_answer(begun.span, outgoing.method, outgoing)
         begun.end()
 
     def operation_began(self, operation: Operation) -> _Begun | None:
