@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
@@ -15,7 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from ._binding.binding import bind_body, bind_query
 from ._binding.body import Body
 from ._container import Container
-from ._requests.headers import FirstValues, first_values
+from ._requests.headers import FirstValues
 from ._requests.routing import NO_MATCH, Match
 from ._stores import DEFAULT, Stores
 from ._threads import Waits
@@ -34,33 +34,67 @@ T = TypeVar("T")
 
 
 class Source(Protocol):
-    """Be where a request comes from: its head as ASGI's scope, and its messages."""
+    """Be where a request comes from."""
 
     @property
     def scope(self) -> Scope:
-        """Give the scope, which may be made when it is asked for."""
+        """Give ASGI's scope, which may be made when it is asked for."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Give the event loop that the request is served on."""
 
     async def __call__(self) -> Message:
         """Receive the next message."""
 
 
-class _NoRequest:
-    """Be the source of what is no request."""
+class Head(Protocol):
+    """Hold what is known of a request from its head, and what was made of it."""
+
+    @property
+    def method(self) -> str:
+        """Give the method."""
+
+    @property
+    def path(self) -> str:
+        """Give the path, percent-decoded, without the query."""
+
+    @property
+    def ip(self) -> str:
+        """Give the client's address, "" where the server does not know it."""
+
+    @property
+    def headers(self) -> FirstValues:
+        """Give the first value of each header."""
+
+    @property
+    def correlation_id(self) -> str:
+        """Give the trace id."""
+
+    @property
+    def match(self) -> Match:
+        """Give what the route's look-up found."""
+
+
+class NoRequest:
+    """Stand for the request where there is none, as source and as head."""
 
     scope: Scope = {  # noqa: RUF012 - nobody changes it
         "type": "hook",
-        "method": "",
-        "path": "",
         "query_string": b"",
         "headers": [],
-        "client": None,
     }
+    method = path = ip = correlation_id = ""
+    headers: FirstValues = {}  # noqa: RUF012 - likewise
+    match = NO_MATCH
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
 
     async def __call__(self) -> Message:
+        """Receive an empty body."""
         return {"type": "http.request", "body": b"", "more_body": False}
 
-
-_NO_REQUEST = _NoRequest()
 
 _making_waits = threading.Lock()
 
@@ -75,52 +109,49 @@ class Context:
         "_background",
         "_body",
         "_container",
-        "_first_values",
+        "_head",
         "_headers",
-        "_loop",
-        "_match",
         "_query",
         "_source",
         "_waits",
         "_websocket",
-        "correlation_id",
     )
 
     def __init__(
-        self,
-        container: Container,
-        source: Source = _NO_REQUEST,
-        *,
-        match: Match = NO_MATCH,
-        correlation_id: str = "",
-        loop: asyncio.AbstractEventLoop | None = None,
-        first_values: FirstValues | None = None,
-        websocket: WebSocket | None = None,
+        self, container: Container, source: Source, head: Head, websocket: WebSocket | None = None
     ) -> None:
         self._container = container
         self._source = source
-        self._match = match
-        self._first_values = first_values
-        self.correlation_id = correlation_id
+        self._head = head
         self._websocket = websocket
-        self._loop = loop or asyncio.get_running_loop()
         self._waits: Waits | None = None  # made for a handler that waits, or may
         self._background: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = ()
         self._headers: Headers | None = None
         self._query: list[tuple[str, str]] | None = None
         self._body: Body | None = None
 
+    @classmethod
+    def without_request(cls, container: Container) -> Self:
+        """Make the Context of a hook."""
+        nothing = NoRequest()
+        return cls(container, nothing, nothing)
+
     # The request
 
     @property
     def method(self) -> str:
         """Give the request's method, such as "GET"."""
-        return str(self._source.scope["method"])
+        return self._head.method
 
     @property
     def path(self) -> str:
         """Give the request's path, percent-decoded, without the query."""
-        return str(self._source.scope["path"])
+        return self._head.path
+
+    @property
+    def correlation_id(self) -> str:
+        """Give the request's trace id, which its log lines and its answer carry; "" in a hook."""
+        return self._head.correlation_id
 
     @property
     def host_name(self) -> str:
@@ -130,8 +161,7 @@ class Context:
     @property
     def client_ip(self) -> str:
         """Give the client's address, "" where the server does not know it."""
-        client = self._source.scope.get("client")
-        return str(client[0]) if client else ""
+        return self._head.ip
 
     @property
     def headers(self) -> Headers:
@@ -152,16 +182,14 @@ class Context:
 
     def header(self, name: str) -> str:
         """Return a header of the request, "" if it was not sent."""
-        if self._first_values is None:
-            self._first_values = first_values(self._source.scope["headers"])
-        return self._first_values.get(name.lower().encode("latin-1", "replace"), b"").decode("latin-1")
+        return self._head.headers.get(name.lower().encode("latin-1", "replace"), b"").decode("latin-1")
 
     def path_param(self, name: str) -> Any:
         """Return a parameter of the route's path: text, or what its convertor makes (`{id:int}`).
 
         Raises LookupError if the route has no parameter of that name.
         """
-        parameters = self._match.parameters
+        parameters = self._head.match.parameters
         try:
             return parameters[name]
         except KeyError:
@@ -296,5 +324,5 @@ class Context:
 
     def _the_waits(self) -> Waits:
         with _making_waits:  # by the loop or by a thread
-            self._waits = self._waits or Waits(self._loop)
+            self._waits = self._waits or Waits(self._source.loop)
             return self._waits

@@ -27,14 +27,7 @@ class Handling:
 
     async def answer(self, endpoint: Endpoint, outgoing: Outgoing, incoming: Incoming, send: Send | None) -> None:
         """Call the endpoint's handler and send what it gives, or what it raises means."""
-        context = Context(
-            self._container,
-            incoming,
-            match=outgoing.match,
-            correlation_id=outgoing.correlation_id,
-            loop=incoming.loop,
-            first_values=outgoing.headers,
-        )
+        context = Context(self._container, incoming, outgoing)
         try:
             result = await self._call(endpoint, context, incoming)
             reply = reply_to_data(result, outgoing.method)

@@ -46,7 +46,8 @@ class RequestPath:
         token = request_ids.set(ids)
         try:
             if scope["type"] == "http":
-                outgoing = ASGIOutgoing(scope, send, self.cors, headers=headers, correlation_id=ids[0])
+                outgoing = ASGIOutgoing(scope, send, headers, self.cors)
+                outgoing.correlation_id = ids[0]
                 await self.serve(outgoing, ASGIIncoming(scope, receive, self._container.client_watch))
             else:
                 await self._websockets(scope, receive, send)

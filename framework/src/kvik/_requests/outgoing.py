@@ -23,7 +23,7 @@ class Outgoing(ABC):
     """The client's address, "" where the server does not know it."""
     headers: FirstValues
     """The first values of the request's headers."""
-    correlation_id: str
+    correlation_id = ""
     cors: CORS
     match = NO_MATCH
     error: Exception | None = None
@@ -78,12 +78,11 @@ class Outgoing(ABC):
 class ASGIOutgoing(Outgoing):
     """Send the answer by the `send` of an ASGI server."""
 
-    def __init__(self, scope: Scope, send: Send, cors: CORS, *, headers: FirstValues, correlation_id: str) -> None:
+    def __init__(self, scope: Scope, send: Send, headers: FirstValues, cors: CORS) -> None:
         self._scope = scope
         self._send = send
         self.cors = cors
         self.headers = headers
-        self.correlation_id = correlation_id
         self.method = scope["method"]
         self.path = scope["path"]
         client = scope.get("client")

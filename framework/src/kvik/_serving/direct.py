@@ -148,7 +148,9 @@ class DirectConnection(Connection):
         match = self.path.find(method, raw_path)
         if match.route is not None and not match.route.endpoint.is_plain:
             return None
-        return Exchange(self, match, method=method, path=raw_path.decode("ascii"), query=query)
+        exchange = Exchange(self, method, raw_path.decode("ascii"), query)
+        exchange.match = match
+        return exchange
 
     # Requests in their turn
 

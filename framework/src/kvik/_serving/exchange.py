@@ -13,7 +13,6 @@ from .._requests.headers import RawHeaders, header_lines
 from .._requests.interruption import running_task
 from .._requests.outgoing import Outgoing
 from .._requests.replies import Reply
-from .._requests.routing import Match
 
 if TYPE_CHECKING:
     from .direct import DirectConnection
@@ -49,10 +48,7 @@ class Exchange(Outgoing):
 
     _scope: Scope | None = None
 
-    def __init__(
-        self, connection: "DirectConnection", match: Match, *, method: str, path: str, query: bytes
-    ) -> None:
-        self.match = match
+    def __init__(self, connection: "DirectConnection", method: str, path: str, query: bytes) -> None:
         self.method = method
         self.path = urllib.parse.unquote(path) if "%" in path else path
         self.ip = connection.client[0] if connection.client else ""
