@@ -73,6 +73,16 @@ async def test_large_values_come_in_parts(db: DynamoDB) -> None:
     assert await db.get_many(list(items)) == items
 
 
+async def test_large_values_are_written_in_parts(behind_proxy: Maker, proxy: FaultProxy, table: str) -> None:
+    """About half a megabyte goes into a request, and a value that is nearly as large goes alone."""
+    items = {f"k{number}": "v" * size for number, size in enumerate([200_000] * 5 + [1] * 3 + [390_000] * 2)}
+    async with behind_proxy() as db:
+        proxy.requests.clear()
+        await db.set_many(items)
+        assert sizes(proxy.requests, table) == [4, 2, 2, 1, 1]
+        assert await db.get_many(list(items)) == items
+
+
 @pytest.mark.parametrize("consistent", [True, False])
 async def test_reads_are_as_consistent_as_configured(
     behind_proxy: Maker, proxy: FaultProxy, table: str, *, consistent: bool

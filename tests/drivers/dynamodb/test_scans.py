@@ -74,3 +74,10 @@ async def test_a_scan_asks_for_keys_alone(behind_proxy: "Maker", proxy: "FaultPr
         await db.scan("p", None, 7)
     request = proxy.requests[-1]
     assert (request["ConsistentRead"], request["ProjectionExpression"], request["Limit"]) == (consistent, "#k", 7)
+
+
+async def test_a_page_has_a_size_of_its_own_at_most(behind_proxy: "Maker", proxy: "FaultProxy") -> None:
+    """Whatever is asked for: a megabyte of short keys would take the event loop too long to decode."""
+    async with behind_proxy() as db:
+        await db.scan("", None, 1_000_000)
+    assert proxy.requests[-1]["Limit"] == 4000

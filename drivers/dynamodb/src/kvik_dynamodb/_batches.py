@@ -1,4 +1,6 @@
-"""Batches: any number of keys in as few requests as DynamoDB takes, several at a time.
+"""Batches: any number of keys in few requests, several at a time.
+
+Keys are looked at, and requests begun, in turns of the event loop that stay short, however many or large they are.
 
 A request may be done in part. What is left is sent again at once, for the server is at work; a request of
 which nothing was done counts as throttled, and the retry policy paces it. A key that is still left is an
@@ -6,18 +8,21 @@ error of that key, never a miss.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from ._errors import DynamoDBError, Outcome, Target, partial_failure
 from ._expressions import Payload
 from ._failures import unprocessed
 from ._item import new_token
-from ._limits import check_key
+from ._limits import check_key, check_value
 from ._operations import Check, Operation
+from ._pace import paced
 from ._requests import Requests
 
 _REQUESTS_AT_ONCE = 8  # leaves room on the 32 connections for everybody else
+_MOST_TEXT = 512 * 1024  # characters of values in one write; 16 MB may be, but are encoded and signed at one go
 
 Results = TypeVar("Results", dict[str, str], list[str])
 
@@ -36,36 +41,44 @@ class Batches:
 
     async def get_many(self, operation: Operation, keys: Iterable[str]) -> dict[str, str]:
         """Give the values of the live ones, in the order of the keys."""
-        unique = list(dict.fromkeys(keys))
-        for key in unique:
-            check_key(key)
+        unique = await _unique(keys)
         found = await self._run(
             operation, unique, _Reading(self._requests, self._clock, consistent=self._consistent)
         )
-        return {key: found[key] for key in unique if key in found}
+        ordered: dict[str, str] = {}
+        async for some in paced(unique):
+            ordered.update((key, found[key]) for key in some if key in found)
+        return ordered
 
     async def set_many(self, operation: Operation, items: Mapping[str, str], expires_at: float | None) -> None:
         """Create or replace."""
+        values, most = dict(items), self._layout.limits.max_value_bytes
+        async for some in paced(values):
+            for key in some:
+                check_key(key)
+                check_value(values[key], most)
         expiry = self._layout.expiry(expires_at)
-        writes = {
-            key: {"PutRequest": {"Item": self._layout.item(key, value, new_token(), expiry)}}
-            for key, value in items.items()
-        }
-        await self._run(operation, list(writes), _Writing(self._requests, writes))
+
+        def put(key: str) -> Payload:
+            return {"PutRequest": {"Item": self._layout.item(key, values[key], new_token(), expiry)}}
+
+        await self._run(operation, values, _Writing(self._requests, put, lambda key: len(values[key])))
 
     async def delete_many(self, operation: Operation, keys: Iterable[str]) -> None:
         """Delete; missing keys are fine."""
-        writes = {key: {"DeleteRequest": {"Key": self._layout.key(key)}} for key in keys}
-        await self._run(operation, list(writes), _Writing(self._requests, writes))
 
-    async def _run(self, operation: Operation, keys: list[str], work: "_Work[Results]") -> Results:
+        def delete(key: str) -> Payload:
+            return {"DeleteRequest": {"Key": self._layout.key(key)}}
+
+        await self._run(operation, await _unique(keys), _Writing(self._requests, delete))
+
+    async def _run(self, operation: Operation, keys: Collection[str], work: "_Work[Results]") -> Results:
         errors: dict[str, DynamoDBError] = {}
 
         async def finish(part: list[str]) -> None:
             errors.update(await self._finish(operation.part(), part, work))
 
-        parts = [keys[start : start + work.most] for start in range(0, len(keys), work.most)]
-        await _bounded(finish, parts)
+        await _bounded(finish, _split(keys, work.most, work.weigh))
         errors.update(work.errors)
         if errors:
             raise self._failure(errors, work, asked=len(keys))
@@ -103,17 +116,23 @@ class _Work(Protocol, Generic[Results]):
     """What differs between reading and writing."""
 
     most: int
+    weigh: Callable[[str], int]
     writes: bool
     results: Results
     errors: dict[str, DynamoDBError]
 
-    async def send(self, operation: Operation, keys: list[str], check: Check) -> Payload: ...
+    async def send(self, operation: Operation, keys: list[str], check: Check) -> Payload:
+        """Send one request; the same again for what is sent again."""
 
     def left(self, reply: Payload) -> list[str]:
         """Give the keys that the server did not get to."""
 
     def take(self, reply: Payload, done: list[str]) -> None:
         """Note what was done."""
+
+
+def _weightless(_: str) -> int:
+    return 0
 
 
 class _Reading:
@@ -125,6 +144,7 @@ class _Reading:
         self._layout = requests.layout
         self._clock = clock
         self._consistent = consistent
+        self.weigh: Callable[[str], int] = _weightless
         self.results: dict[str, str] = {}
         self.errors: dict[str, DynamoDBError] = {}
 
@@ -153,15 +173,21 @@ class _Writing:
     most = 25  # docs: BatchWriteItem
     writes = True
 
-    def __init__(self, requests: Requests, by_key: Mapping[str, Payload]) -> None:
+    def __init__(
+        self, requests: Requests, make: Callable[[str], Payload], weigh: Callable[[str], int] = _weightless
+    ) -> None:
         self._requests = requests
         self._layout = requests.layout
-        self._by_key = by_key
+        self._make = make
+        self._under_way: dict[str, Payload] = {}
+        self.weigh = weigh
         self.results: list[str] = []
         self.errors: dict[str, DynamoDBError] = {}
 
     async def send(self, operation: Operation, keys: list[str], check: Check) -> Payload:
-        payload = self._requests.write_many(self._by_key[key] for key in keys)
+        for key in keys:
+            self._under_way[key] = self._under_way.get(key) or self._make(key)
+        payload = self._requests.write_many(self._under_way[key] for key in keys)
         return await operation.write("BatchWriteItem", payload, check=check)
 
     def left(self, reply: Payload) -> list[str]:
@@ -174,16 +200,51 @@ class _Writing:
         ]
 
     def take(self, reply: Payload, done: list[str]) -> None:  # noqa: ARG002 - the reply names only what is left
+        for key in done:
+            del self._under_way[key]
         self.results.extend(done)
 
 
-async def _bounded(work: Callable[[list[str]], Awaitable[None]], parts: list[list[str]]) -> None:
-    waiting = iter(parts)
+async def _unique(keys: Iterable[str]) -> Collection[str]:
+    """Give each key once, in the order in which they come. Raises DynamoDBError for one that is none."""
+    unique: dict[str, None] = {}
+    async for some in paced(list(keys)):
+        for key in some:
+            check_key(key)
+            unique[key] = None
+    return unique
 
-    async def worker() -> None:
-        for part in waiting:
+
+def _split(keys: Iterable[str], most: int, weigh: Callable[[str], int]) -> Iterator[list[str]]:
+    """Give parts of at most so many keys and, where it has several, of about half a megabyte."""
+    part: list[str] = []
+    weight = 0
+    for key in keys:
+        more = weigh(key)
+        if part and (len(part) == most or weight + more > _MOST_TEXT):
+            yield part
+            part, weight = [], 0
+        part.append(key)
+        weight += more
+    if part:
+        yield part
+
+
+async def _bounded(work: Callable[[list[str]], Awaitable[None]], parts: Iterator[list[str]]) -> None:
+    """Work on several parts at a time; no two begin in the same turn of the loop, for a request may be large."""
+    turn = asyncio.Lock()
+
+    async def worker(part: list[str] | None) -> None:
+        while part:
+            async with turn:
+                await asyncio.sleep(0)
             await work(part)
+            part = next(parts, None)
 
+    begun = list(islice(parts, _REQUESTS_AT_ONCE))
+    if len(begun) == 1:
+        await work(begun[0])
+        return
     async with asyncio.TaskGroup() as group:
-        for _ in parts[:_REQUESTS_AT_ONCE]:
-            group.create_task(worker())
+        for part in begun:
+            group.create_task(worker(part))

@@ -54,6 +54,8 @@ def refused(message: str, code: str, size: int | None = None, limit: int | None 
 def _utf8_size(text: object, noun: str, code: str) -> int:
     if not isinstance(text, str):
         raise refused(f"a {noun} is a str, not {type(text).__name__}", code)
+    if text.isascii():
+        return len(text)
     try:
         return len(text.encode())
     except UnicodeEncodeError:

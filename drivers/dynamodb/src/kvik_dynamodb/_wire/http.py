@@ -21,15 +21,24 @@ class ConnectionBrokenError(Exception):
 
 
 class Reply(NamedTuple):
-    """Hold what the server answered; names of headers are in lower case.
+    """Hold what the server answered; names of headers are in lower case, and the body is as it has arrived.
 
     ``is_second``: the request had gone out before, on a connection that was found dead.
     """
 
     status: int
     headers: dict[bytes, bytes]
-    body: bytes
+    parts: list[bytes]
     is_second: bool = False
+
+    @property
+    def body(self) -> bytes:
+        """Join the parts, which takes milliseconds where they are large."""
+        return b"".join(self.parts)
+
+    def is_longer_than(self, size: int) -> bool:
+        """Tell whether the body has more bytes."""
+        return len(self.parts) > 1 and sum(map(len, self.parts)) > size
 
 
 class HTTPConnection(asyncio.Protocol):
@@ -44,7 +53,7 @@ class HTTPConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[Reply] | None = None
         self._headers: dict[bytes, bytes] = {}
-        self._pieces: list[bytes] = []
+        self._parts: list[bytes] = []
         self._silent = True
         self._gone = loop.create_future()
         self._ends_at = 0.0
@@ -128,7 +137,7 @@ class HTTPConnection(asyncio.Protocol):
     # What the parser calls
 
     def on_message_begin(self) -> None:
-        self._headers, self._pieces = {}, []
+        self._headers, self._parts = {}, []
         if self._waiter is None or self._waiter.done():  # nothing was asked: whatever this is, it answers nothing
             self.abort()
 
@@ -136,7 +145,7 @@ class HTTPConnection(asyncio.Protocol):
         self._headers[name.lower()] = value
 
     def on_body(self, body: bytes) -> None:
-        self._pieces.append(body)
+        self._parts.append(body)
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -145,7 +154,7 @@ class HTTPConnection(asyncio.Protocol):
         if not self._parser.should_keep_alive():
             self.abort()
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(Reply(status, self._headers, b"".join(self._pieces)))
+            self._waiter.set_result(Reply(status, self._headers, self._parts))
 
     def _fail(self, reason: str) -> None:
         if self._waiter is not None and not self._waiter.done():

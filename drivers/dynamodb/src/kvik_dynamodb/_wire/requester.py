@@ -15,6 +15,7 @@ from .._failures import broken, no_credentials, translate_answer
 from .credentials import CredentialSource, SourceClosedError
 from .http import Reply
 from .lane import Lane
+from .pieces import PIECE, checksum_of, decode_batch
 from .signing import Credentials, Signer
 
 _OK: Final = 200
@@ -58,6 +59,8 @@ class Requester:
                 if better is not None:
                     reply = await lane.exchange(self._request(operation, body, better), deadline)
                     in_doubt |= reply.is_second
+            if operation == "BatchGetItem" and reply.status == _OK and reply.is_longer_than(PIECE):
+                return await self._large_answer(reply)
             return self._answer(reply)
         except DynamoDBError as error:
             if in_doubt:
@@ -108,16 +111,31 @@ class Requester:
 
     def _answer(self, reply: Reply) -> dict[str, Any]:
         """Give what was answered. Raises DynamoDBError for a refusal, and for a reply that was damaged."""
-        checksum = reply.headers.get(b"x-amz-crc32")
-        if checksum is not None and checksum != b"%d" % crc32(reply.body):
-            raise broken(self._target, "x-amz-crc32 differs") from BrokenReplyError("x-amz-crc32 differs")
+        body = reply.body
+        self._verify(reply, crc32(body))
         if reply.status == _OK:
             try:
-                return _decode(reply.body)
+                return _decode(body)
             except msgspec.DecodeError as error:
-                raise broken(self._target, "the body is no JSON object") from error
+                raise self._no_json() from error
         described = _described(reply)
         raise translate_answer(described, self._target) from RefusedError(described["Error"])
+
+    async def _large_answer(self, reply: Reply) -> dict[str, Any]:
+        """Do the same for a batch, piece by piece."""
+        self._verify(reply, await checksum_of(reply.parts))
+        try:
+            return await decode_batch(reply.parts)
+        except msgspec.DecodeError as error:
+            raise self._no_json() from error
+
+    def _verify(self, reply: Reply, checksum: int) -> None:
+        told = reply.headers.get(b"x-amz-crc32")
+        if told is not None and told != b"%d" % checksum:
+            raise broken(self._target, "x-amz-crc32 differs") from BrokenReplyError("x-amz-crc32 differs")
+
+    def _no_json(self) -> DynamoDBError:
+        return broken(self._target, "the body is no JSON object")
 
 
 def _described(reply: Reply) -> dict[str, Any]:
