@@ -81,6 +81,7 @@ class Logging:
 
     def uninstall(self) -> None:
         """Put the standard library's logging, and structlog's, back as they were before `install`."""
+        self.sink.flush()
         if self._replaced is not None:
             root = logging.getLogger()
             root.handlers[:], level = self._replaced
