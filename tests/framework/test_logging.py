@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import structlog
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from kvik import App, Context
 from support import serving
@@ -45,6 +46,21 @@ async def test_a_requests_lines_carry_its_trace_id(capsys: pytest.CaptureFixture
         "response": 200,
         "trace_id": answer.headers["x-correlation-id"],
     }
+
+
+async def test_the_access_line_has_the_client_that_middleware_found(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where middleware believes a proxy's header, the line has the client and not the proxy."""
+    app = App()
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts="*")  # type: ignore[arg-type] # uvicorn's are narrower
+
+    @app.get("/x")
+    async def handler(ctx: Context) -> str:
+        return ctx.client_ip
+
+    async with serving(app) as client:
+        answer = await client.get("/x", headers={"x-forwarded-for": "192.0.2.7"})
+    access = next(line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "uri" in line)
+    assert (answer.json(), access["ip"]) == ({"data": "192.0.2.7"}, "192.0.2.7")
 
 
 async def test_an_unforeseen_error_is_logged_with_its_stack(capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,6 +53,24 @@ class Refusing:
         raise self.error
 
 
+class Rewriting:
+    """ASGI middleware that passes another request on."""
+
+    def __init__(self, app: ASGIApp, method: str = "PUT", path: str = "/inside/7") -> None:
+        self.app = app
+        self.changes = {
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"of=it",
+            "client": ("192.0.2.1", 80),
+            "headers": [(b"host", b"inside"), (b"user", b"ada")],
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app({**scope, **self.changes} if scope["type"] == "http" else scope, receive, send)
+
+
 def _give(value: Any) -> Callable[[Context], Any]:
     async def handler(_: Context) -> Any:
         return value
@@ -127,6 +145,50 @@ async def test_starlettes_middleware_works() -> None:
     async with serving(app) as client:
         answer = await client.get("/x")
     assert (answer.headers["content-encoding"], len(answer.json()["data"])) == ("gzip", 1000)
+
+
+async def _tell(ctx: Context) -> dict[str, Any]:
+    return {
+        "method": ctx.method,
+        "path": ctx.path,
+        "of": ctx.param("of"),
+        "host": ctx.host_name,
+        "ip": ctx.client_ip,
+        "user": ctx.header("User"),
+        "all": dict(ctx.headers),
+        "id": ctx.path_param("id"),
+    }
+
+
+_REWRITTEN = {
+    "method": "PUT",
+    "path": "/inside/7",
+    "of": "it",
+    "host": "inside",
+    "ip": "192.0.2.1",
+    "user": "ada",
+    "all": {"host": "inside", "user": "ada"},
+    "id": "7",
+}
+
+
+async def test_a_handler_sees_the_request_as_middleware_has_left_it() -> None:
+    """Method, path, query, client and headers may be another's; the route is found by them."""
+    app = App()
+    app.put("/inside/{id}")(_tell)
+    app.add_middleware(Rewriting)
+    async with serving(app) as client:
+        answer = await client.post("/outside")
+    assert (answer.status_code, answer.json()["data"]) == (200, _REWRITTEN)
+
+
+async def test_a_handler_sees_the_request_as_a_groups_middleware_has_left_it() -> None:
+    """There the route is found already."""
+    app = App()
+    app.group("/outside", middleware=[Middleware(Rewriting)]).post("/{id}")(_tell)
+    async with serving(app) as client:
+        answer = await client.post("/outside/7")
+    assert (answer.status_code, answer.json()["data"]) == (200, _REWRITTEN)
 
 
 @pytest.mark.parametrize(

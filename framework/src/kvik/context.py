@@ -1,22 +1,19 @@
 """The one argument of every handler: the request, and what the app gives to work on it."""
 
-import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
-from starlette.types import Message, Scope
 from starlette.websockets import WebSocket
 from structlog.typing import FilteringBoundLogger
 
 from ._binding.binding import bind_body, bind_query
 from ._binding.body import Body
 from ._container import Container
-from ._requests.headers import FirstValues
-from ._requests.routing import NO_MATCH, Match
+from ._requests.source import Found, NoRequest, Source
 from ._stores import DEFAULT, Stores
 from ._threads import Waits
 from .config import Config
@@ -32,70 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-
-class Source(Protocol):
-    """Be where a request comes from."""
-
-    @property
-    def scope(self) -> Scope:
-        """Give ASGI's scope, which may be made when it is asked for."""
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """Give the event loop that the request is served on."""
-
-    async def __call__(self) -> Message:
-        """Receive the next message."""
-
-
-class Head(Protocol):
-    """Hold what is known of a request from its head, and what was made of it."""
-
-    @property
-    def method(self) -> str:
-        """Give the method."""
-
-    @property
-    def path(self) -> str:
-        """Give the path, percent-decoded, without the query."""
-
-    @property
-    def ip(self) -> str:
-        """Give the client's address, "" where the server does not know it."""
-
-    @property
-    def headers(self) -> FirstValues:
-        """Give the first value of each header."""
-
-    @property
-    def correlation_id(self) -> str:
-        """Give the trace id."""
-
-    @property
-    def match(self) -> Match:
-        """Give what the route's look-up found."""
-
-
-class NoRequest:
-    """Stand for the request where there is none, as source and as head."""
-
-    scope: Scope = {  # noqa: RUF012 - nobody changes it
-        "type": "hook",
-        "query_string": b"",
-        "headers": [],
-    }
-    method = path = ip = correlation_id = ""
-    headers: FirstValues = {}  # noqa: RUF012 - likewise
-    match = NO_MATCH
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-
-    async def __call__(self) -> Message:
-        """Receive an empty body."""
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-
 _making_waits = threading.Lock()
 
 
@@ -109,7 +42,7 @@ class Context:
         "_background",
         "_body",
         "_container",
-        "_head",
+        "_found",
         "_headers",
         "_query",
         "_source",
@@ -118,11 +51,11 @@ class Context:
     )
 
     def __init__(
-        self, container: Container, source: Source, head: Head, websocket: WebSocket | None = None
+        self, container: Container, source: Source, found: Found, websocket: WebSocket | None = None
     ) -> None:
         self._container = container
         self._source = source
-        self._head = head
+        self._found = found
         self._websocket = websocket
         self._waits: Waits | None = None  # made for a handler that waits, or may
         self._background: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = ()
@@ -141,17 +74,17 @@ class Context:
     @property
     def method(self) -> str:
         """Give the request's method, such as "GET"."""
-        return self._head.method
+        return self._source.method
 
     @property
     def path(self) -> str:
         """Give the request's path, percent-decoded, without the query."""
-        return self._head.path
+        return self._source.path
 
     @property
     def correlation_id(self) -> str:
         """Give the request's trace id, which its log lines and its answer carry; "" in a hook."""
-        return self._head.correlation_id
+        return self._found.correlation_id
 
     @property
     def host_name(self) -> str:
@@ -161,7 +94,7 @@ class Context:
     @property
     def client_ip(self) -> str:
         """Give the client's address, "" where the server does not know it."""
-        return self._head.ip
+        return self._source.ip
 
     @property
     def headers(self) -> Headers:
@@ -182,14 +115,14 @@ class Context:
 
     def header(self, name: str) -> str:
         """Return a header of the request, "" if it was not sent."""
-        return self._head.headers.get(name.lower().encode("latin-1", "replace"), b"").decode("latin-1")
+        return self._source.headers.get(name.lower().encode("latin-1", "replace"), b"").decode("latin-1")
 
     def path_param(self, name: str) -> Any:
         """Return a parameter of the route's path: text, or what its convertor makes (`{id:int}`).
 
         Raises LookupError if the route has no parameter of that name.
         """
-        parameters = self._head.match.parameters
+        parameters = self._found.match.parameters
         try:
             return parameters[name]
         except KeyError:

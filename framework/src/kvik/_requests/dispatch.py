@@ -54,17 +54,17 @@ class Dispatch:
     def answer(self, outgoing: Outgoing, incoming: Incoming, send: Send | None = None) -> Awaitable[None]:
         """Answer one request, with its error if need be, through the `send` of a middleware if one is given."""
         if outgoing.match is NO_MATCH:
-            outgoing.match = self.find(outgoing.method, raw_path_of(incoming.scope))
+            outgoing.match = self.find(incoming.method, raw_path_of(incoming.scope))
         route = outgoing.match.route
         if route is None:
-            return self._answer_without_route(outgoing, send)
+            return self._answer_without_route(outgoing, incoming, send)
         if route.endpoint.is_plain:
             return self._handling.answer(route.endpoint, outgoing, incoming, send)
         return self._enter_groups(route.endpoint, outgoing, incoming, send)
 
-    async def _answer_without_route(self, outgoing: Outgoing, send: Send | None) -> None:
+    async def _answer_without_route(self, outgoing: Outgoing, incoming: Incoming, send: Send | None) -> None:
         if outgoing.match.refusal is not None:
-            await self._handling.refuse(outgoing.match.refusal, outgoing, send)
+            await self._handling.refuse(outgoing.match.refusal, outgoing, incoming, send)
             return
         headers = [
             (b"allow", outgoing.match.allow.encode()),
@@ -81,7 +81,7 @@ class Dispatch:
         try:
             await self._enter(endpoint, scope, incoming.receive, send or outgoing.send, position=0)
         except HTTPException as error:  # how Starlette's applications refuse, mounted ones such as static files
-            await self._handling.refuse(error, outgoing, send)
+            await self._handling.refuse(error, outgoing, incoming, send)
 
     async def _enter(
         self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send, *, position: int

@@ -30,7 +30,7 @@ class Handling:
         context = Context(self._container, incoming, outgoing)
         try:
             result = await self._call(endpoint, context, incoming)
-            reply = reply_to_data(result, outgoing.method)
+            reply = reply_to_data(result, incoming.method)
             if reply is not None and send is None and outgoing.write(reply):
                 context.start_background()
             else:
@@ -40,21 +40,21 @@ class Handling:
         except asyncio.CancelledError:
             if not self._container.cutting_off or outgoing.started:
                 raise  # somebody else's cancellation, or too late for an answer
-            await self.refuse(HTTPError(503, "server is shutting down"), outgoing, send)
+            await self.refuse(HTTPError(503, "server is shutting down"), outgoing, incoming, send)
         except Exception as error:
             if outgoing.started:
                 outgoing.error = error
                 self._container.log_failure(error)
                 raise  # only closing the connection tells the client
-            await self.refuse(error, outgoing, send)
+            await self.refuse(error, outgoing, incoming, send)
         finally:
             context.close()
 
-    async def refuse(self, error: Exception, outgoing: Outgoing, send: Send | None) -> None:
+    async def refuse(self, error: Exception, outgoing: Outgoing, incoming: Incoming, send: Send | None) -> None:
         """Answer with an error."""
         outgoing.error = error
         reply = self._container.log_failure(error).reply(self._container.settings.error_format)
-        await outgoing.send_reply(reply, send, with_body=outgoing.method != "HEAD")
+        await outgoing.send_reply(reply, send, with_body=incoming.method != "HEAD")
 
     async def _send(self, result: Any, context: Context, outgoing: Outgoing, send: Send | None) -> None:
         """Send what a handler gave, or the reply that was made of it."""

@@ -7,6 +7,9 @@ from typing import Any, Protocol, TypeVar
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
+from .headers import FirstValues, first_values
+from .source import Source
+
 C = TypeVar("C")
 T = TypeVar("T")
 
@@ -14,20 +17,12 @@ _BEFORE_WATCHING = 0.1
 """Seconds after which a request is worth a task that waits for its client's leaving."""
 
 
-class Incoming(Protocol):
-    """Be what comes in for one request: the messages, and the news that its client has gone."""
-
-    @property
-    def scope(self) -> Scope:
-        """Give the scope that ASGI has for the request."""
+class Incoming(Source, Protocol):
+    """Be what comes in for one request, and the news that its client has gone."""
 
     @property
     def receive(self) -> Receive:
         """Give what the server sends messages by, for an application that is not ours."""
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """Give the event loop that the request is served on."""
 
     @property
     def client_left(self) -> bool:
@@ -36,9 +31,6 @@ class Incoming(Protocol):
     @property
     def cancelling_before(self) -> int:
         """Give how often the watched task's cancellation had been asked for before."""
-
-    async def __call__(self) -> Message:
-        """Receive the next message."""
 
     def watch(self) -> None:
         """Cancel the current task when the client goes away."""
@@ -106,12 +98,14 @@ class ASGIIncoming:
         "cancelling_before",
         "client_left",
         "loop",
+        "method",
         "receive",
         "scope",
     )
 
     def __init__(self, scope: Scope, receive: Receive, watch: ClientWatch) -> None:
         self.scope = scope
+        self.method: str = scope.get("method", "GET")  # of a WebSocket's handshake (RFC 6455, 4.1)
         self.receive = receive
         self._watch = watch
         self._body_read: bool | None = None  # None as long as nobody asked
@@ -121,6 +115,22 @@ class ASGIIncoming:
         self.loop = self._task.get_loop()  # to ask for the running one costs a system call before Python 3.12
         self.cancelling_before = 0
         self.client_left = False
+
+    @property
+    def path(self) -> str:
+        """Give the path, percent-decoded."""
+        return self.scope["path"]  # type: ignore[no-any-return] # it is a str (ASGI)
+
+    @property
+    def ip(self) -> str:
+        """Give the client's address, "" where the server does not know it."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
+    @property
+    def headers(self) -> FirstValues:
+        """Give the first value of each header."""
+        return first_values(self.scope["headers"])
 
     async def __call__(self) -> Message:
         """Receive the next message."""

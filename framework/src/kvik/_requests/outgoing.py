@@ -18,9 +18,7 @@ class Outgoing(ABC):
 
     method: str
     path: str
-    """As ASGI has them."""
-    ip: str
-    """The client's address, "" where the server does not know it."""
+    """As ASGI has them, whatever middleware makes of them."""
     headers: FirstValues
     """The first values of the request's headers."""
     correlation_id = ""
@@ -36,6 +34,11 @@ class Outgoing(ABC):
     @abstractmethod
     def scope(self) -> Scope:
         """Give ASGI's scope of the request."""
+
+    @property
+    @abstractmethod
+    def ip(self) -> str:
+        """Give the client's address, "" where the server does not know it; middleware may have found it out."""
 
     @property
     def started(self) -> bool:
@@ -85,13 +88,17 @@ class ASGIOutgoing(Outgoing):
         self.headers = headers
         self.method = scope["method"]
         self.path = scope["path"]
-        client = scope.get("client")
-        self.ip = client[0] if client else ""
 
     @property
     def scope(self) -> Scope:
         """Give the scope that the server made."""
         return self._scope
+
+    @property
+    def ip(self) -> str:
+        """Give the client's address."""
+        client = self._scope.get("client")
+        return client[0] if client else ""
 
     async def pass_on(self, message: Message) -> None:
         """Hand a message to the server."""

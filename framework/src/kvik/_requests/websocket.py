@@ -13,7 +13,6 @@ from .._logs.logging import request_ids
 from ..context import Context
 from ..errors import HTTPError
 from .dispatch import child_scope, raw_path_of
-from .headers import FirstValues, first_values
 from .interruption import ASGIIncoming
 from .routing import Endpoint, Match, Router
 
@@ -23,20 +22,10 @@ _INTERNAL_ERROR = 1011  # RFC 6455, 7.4.1
 
 @dataclass(slots=True, eq=False)
 class Handshake:
-    """Hold what is known of the request that began a WebSocket."""
+    """Hold what was made of the request that began a WebSocket."""
 
-    path: str
-    ip: str
-    headers: FirstValues
     correlation_id: str
     match: Match
-    method: str = "GET"  # RFC 6455, 4.1
-
-
-def _handshake(scope: Scope, match: Match) -> Handshake:
-    client = scope.get("client")
-    ip = client[0] if client else ""
-    return Handshake(scope["path"], ip, first_values(scope["headers"]), request_ids.get()[0], match)
 
 
 class WebSockets:
@@ -62,7 +51,7 @@ class WebSockets:
             await endpoint.target(child_scope(scope, endpoint.mounted_at), receive, send)
             return
         incoming = ASGIIncoming(scope, receive, self._container.client_watch)
-        context = Context(self._container, incoming, _handshake(scope, match), websocket)
+        context = Context(self._container, incoming, Handshake(request_ids.get()[0], match), websocket)
         await self._handle(endpoint, context, websocket, receive)
 
     async def _handle(self, endpoint: Endpoint, context: Context, websocket: WebSocket, receive: Receive) -> None:

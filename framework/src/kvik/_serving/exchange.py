@@ -51,7 +51,7 @@ class Exchange(Outgoing):
     def __init__(self, connection: "DirectConnection", method: str, path: str, query: bytes) -> None:
         self.method = method
         self.path = urllib.parse.unquote(path) if "%" in path else path
-        self.ip = connection.client[0] if connection.client else ""
+        self._client = connection.client
         self.headers = connection.first_values
         self.cors = connection.path.cors
         self.loop = connection.loop
@@ -75,6 +75,11 @@ class Exchange(Outgoing):
             }
         return self._scope
 
+    @property
+    def ip(self) -> str:
+        """Give the client's address, a proxy's word for it included."""
+        return self._client[0] if self._client else ""
+
     async def run(self) -> None:
         """Serve the request, in a task of its own; whatever happens is told to the client as uvicorn does."""
         connection = self._connection
@@ -84,7 +89,7 @@ class Exchange(Outgoing):
             request_ids.set(ids)  # the task's context is the request's own
             if b"x-forwarded-for" in self.headers or b"x-forwarded-proto" in self.headers:
                 await connection.take_forwarded(self.scope)
-                self.ip = self.scope["client"][0] if self.scope["client"] else ""
+                self._client = self.scope["client"]
             await connection.path.serve(self, self)
         except BaseException as error:  # noqa: BLE001 - uvicorn's cycle catches as much
             request_ids.set(NO_IDS)  # what uvicorn logs of it stands outside of the request, as in its own tasks
