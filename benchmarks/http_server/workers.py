@@ -1,9 +1,9 @@
 """What do two worker processes win over one? HTTP_WORKERS=2 beside HTTP_WORKERS=1, on the same two cores.
 
-The load has a core of its own where there is a third. Where there are two only, it shares them with the workers. The
-plain GET then takes it a good part of what the answer takes them, so that two cannot answer twice as many; a handler
-that works for a millisecond, as most do, leaves it next to nothing to do. The CPU time per request says what the
-second worker itself costs.
+The load has a core of its own where there is a third. Where there are two only, it shares them with the workers.
+The plain GET then takes it a good part of what the answer takes them, so that two cannot answer twice as many; a
+handler that works for a millisecond leaves it next to nothing to do. The CPU time per request says what the second
+worker itself costs.
 """
 
 import argparse
