@@ -100,7 +100,9 @@ class Match(msgspec.Struct, eq=False):
     @property
     def parameters(self) -> dict[str, Any]:
         """Give the parameters by name."""
-        return dict(zip(self.route.parameters, self.values, strict=True)) if self.route and self.values else {}
+        if self.route is None or not self.values:
+            return {}
+        return dict(zip(self.route.parameters, self.values))  # noqa: B905 - strict= takes longer than all the rest
 
 
 @lru_cache(maxsize=128)
