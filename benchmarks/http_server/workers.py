@@ -3,11 +3,12 @@
 The load has a core of its own where there is a third. Where there are two only, it shares them with the workers.
 The plain GET then takes it a good part of what the answer takes them, so that two cannot answer twice as many; a
 handler that works for a millisecond leaves it next to nothing to do. The CPU time per request says what the second
-worker itself costs.
+worker itself costs, and the cores that one and two of them had, whether neighbours took a part.
 """
 
 import argparse
 import os
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def main() -> None:
         print(f"round {number + 1} of {options.rounds} done", file=sys.stderr)
     rows = [_row(workload.name, two[workload.name], one[workload.name]) for workload in LOADS]
     columns = {"requests": ("requests", ".2f"), "CPU": ("cpu", ".2f"), "p99": ("p99", ".2f")}
+    columns |= {"one, cores": ("one_busy", ".2f"), "two, cores": ("two_busy", ".2f")}
     shared = "the load on the same cores" if load_cores == cores else "the load on a core of its own"
     figures.show(f"two workers to one, {shared}", columns, rows)
     figures.write(options.json, str(__doc__), options.rounds, rows)
@@ -56,6 +58,8 @@ def _row(name: str, two: list[Load], one: list[Load]) -> dict[str, Any]:
             [a.requests_per_second for a in two], [b.requests_per_second for b in one]
         ),
         "cpu": figures.median_ratio([a.cpu_us for a in two], [b.cpu_us for b in one]),
+        "one_busy": statistics.median(load.busy for load in one),
+        "two_busy": statistics.median(load.busy for load in two),
         "p99": figures.median_ratio([a.p99_ms for a in two], [b.p99_ms for b in one]),
     }
 
