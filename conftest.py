@@ -12,6 +12,7 @@ from moto_server import moto_server
 OTHER_DYNAMODBS = [url for url in os.environ.pop("DYNAMODB_ENDPOINT", "").split(",") if url]
 
 os.environ.pop("DYNAMODB_TABLE", None)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # of a program under test compiling would be a fifth of the start
 os.environ.update(
     AWS_ACCESS_KEY_ID="test",
     AWS_SECRET_ACCESS_KEY="test",  # noqa: S106 - the local servers take any credentials

@@ -10,6 +10,7 @@ import re
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -26,6 +27,9 @@ from kvik._serving.engine import connection_class_for
 START_TIMEOUT = 30.0
 END_TIMEOUT = 25.0
 """Seconds for a program's end: many, for a slow machine, and fewer than SHUTDOWN_GRACE_PERIOD's 30."""
+
+_TLS = ssl.create_default_context()
+"""For all clients: each would make one of its own, which takes longer than most tests."""
 
 PROTOCOL: Literal["uvicorn", "kvik"] = "uvicorn"
 """Whose HTTP protocol `serving` uses; see the fixture both_protocols."""
@@ -121,7 +125,7 @@ async def serving(app: App, *, root_path: str = "") -> AsyncIterator[httpx.Async
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         url = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=START_TIMEOUT) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=START_TIMEOUT, verify=_TLS) as client:
             yield client
     finally:
         server.should_exit = True
@@ -157,7 +161,7 @@ class Program:
             if port:
                 self.url = f"http://127.0.0.1:{port[1]}"
                 with contextlib.suppress(httpx.TransportError):
-                    httpx.get(f"{self.url}/.well-known/alive", trust_env=False).raise_for_status()
+                    httpx.get(f"{self.url}/.well-known/alive", trust_env=False, verify=_TLS).raise_for_status()
                     return self
             time.sleep(0.02)
         self.kill()
@@ -183,7 +187,7 @@ class Program:
 
     def client(self) -> httpx.Client:
         """Give a client of it."""
-        return httpx.Client(base_url=self.url, trust_env=False, timeout=START_TIMEOUT)
+        return httpx.Client(base_url=self.url, trust_env=False, timeout=START_TIMEOUT, verify=_TLS)
 
     def terminate(self) -> int:
         """Send SIGTERM, wait for the end, and return the exit status."""

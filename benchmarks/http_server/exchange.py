@@ -3,6 +3,7 @@
 The standard library is enough for this module, since it is imported in the peers' environment as well.
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 
@@ -42,6 +43,17 @@ ADA = Person(
     * 8,
 )
 ADA_JSON = json.dumps(asdict(ADA)).encode()
+
+
+CATALOGUE = [
+    {"id": number, "name": f"item {number}", "price": number / 4, "tags": ["a", "b"]} for number in range(400)
+]
+
+
+def digest() -> dict[str, object]:
+    """Do what takes a millisecond or so: make JSON of the catalogue, and a hash of that."""
+    text = json.dumps(CATALOGUE).encode()
+    return {"bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()}
 
 
 def summary(person: Person) -> dict[str, object]:

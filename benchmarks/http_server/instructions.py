@@ -8,29 +8,35 @@ of the code before a change. Where the processor's own counters can be had, whic
 """
 
 import argparse
+import functools
 import http.client
 import json
 import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import figures
 from http_server.contenders import CONTENDERS, running
 from http_server.workloads import WORKLOADS
+from servers import Server
 from wrk import Workload
 
 _WARM_UP = 200
 _PATIENCE = 120  # seconds: a start takes fifty times as long as without valgrind
 
+Serve = Callable[..., AbstractContextManager[Server]]
+"""Starts a server with `environment`, `under` a command, within `patience`, as `servers.running` does."""
+
 
 def main() -> None:
     """Count for each contender and workload, and print the figures."""
     options = _options()
-    if shutil.which("valgrind") is None:
-        sys.exit("this benchmark needs valgrind: apt-get install valgrind")
+    need_valgrind()
     earlier = _earlier(options.against)
     rows = []
     for name in options.contenders:
@@ -42,6 +48,19 @@ def main() -> None:
     columns = {"instructions": ("instructions", ",.0f"), "change": ("change", "+.2%")}
     figures.show(f"per request, of {options.requests}", columns, rows)
     figures.write(options.json, str(__doc__), 1, rows)
+
+
+def need_valgrind() -> None:
+    """Exit, saying how to get it, where valgrind is missing."""
+    if shutil.which("valgrind") is None:
+        sys.exit("this benchmark needs valgrind: apt-get install valgrind")
+
+
+def per_request(serve: Serve, workload: Workload, requests: int) -> float:
+    """Give the instructions of one request, of so many."""
+    warm_up = max(_WARM_UP, workload.paths)
+    few, more = (_count(serve, workload, number) for number in (warm_up, warm_up + requests))
+    return (more - few) / requests
 
 
 def _options() -> argparse.Namespace:
@@ -66,23 +85,23 @@ def _earlier(file: Path | None) -> dict[str, float]:
 
 
 def _row(name: str, workload: str, requests: int, earlier: dict[str, float]) -> dict[str, Any]:
-    few, more = (_count(name, WORKLOADS[workload], number) for number in (_WARM_UP, _WARM_UP + requests))
-    title, instructions = f"{CONTENDERS[name].name}: {WORKLOADS[workload].name}", (more - few) / requests
+    title = f"{CONTENDERS[name].name}: {WORKLOADS[workload].name}"
+    instructions = per_request(functools.partial(running, CONTENDERS[name]), WORKLOADS[workload], requests)
     change = {"change": instructions / earlier[title] - 1} if title in earlier else {}
     return {"name": title, "instructions": instructions, **change}
 
 
-def _count(name: str, workload: Workload, requests: int) -> int:
+def _count(serve: Serve, workload: Workload, requests: int) -> int:
     """Give the instructions of a server from its start to its end."""
     with tempfile.NamedTemporaryFile("r") as report:
         valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
         under = [*valgrind, f"--log-file={report.name}"]
         variables = {"PYTHONHASHSEED": "0"}
-        with running(CONTENDERS[name], environment=variables, under=under, patience=_PATIENCE) as server:
+        with serve(environment=variables, under=under, patience=_PATIENCE) as server:
             _ask(server.port, workload, requests)
         counted = re.search(r"I +refs: +([\d,]+)", report.read())
     if counted is None:
-        sys.exit(f"{name}: valgrind counted nothing")
+        sys.exit(f"{workload.name}: valgrind counted nothing")
     return int(counted[1].replace(",", ""))
 
 

@@ -1,5 +1,6 @@
 """Routes: which one a request reaches, and with which parameters."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -96,3 +97,50 @@ def test_a_bad_path_is_refused_at_registration(path: str, problem: str) -> None:
     """A path that is malformed, or that another route has already, raises ValueError that says why."""
     with pytest.raises(ValueError, match=problem):
         _router("/u/me", "/v/{id}").add("GET", path, Endpoint("x"))
+
+
+_PIECES = ("a", "{n:int}", "{x}", "{rest:path}")
+"""From the most specific to the least."""
+
+_PATHS = [(), *itertools.permutations(_PIECES, 1), *itertools.permutations(_PIECES[:-1], 2)]
+_PATHS += [("a", "a"), *itertools.product(_PIECES[:-1], _PIECES[-1:])]
+
+
+@pytest.mark.parametrize("other_method", ["GET", "POST"])
+def test_no_shape_of_the_tree_changes_what_is_found(other_method: str) -> None:
+    """Whichever two routes there are, the answer is what comparing all of them with the path gives."""
+    for one, other in itertools.combinations(_PATHS, 2):
+        routes = {one: "GET", other: other_method}
+        router = Router()
+        for pieces, method in routes.items():
+            router.add(method, "/" + "/".join(pieces), Endpoint(pieces))
+        for segments in _requests():
+            fitting = {pieces: _values(pieces, segments) for pieces in routes if _fits(pieces, segments)}
+            candidates = [pieces for pieces in fitting if routes[pieces] == "GET"]
+            expected = min(candidates, key=lambda pieces: [*map(_PIECES.index, pieces)], default=None)
+            match = router.find("GET", b"/" + "/".join(segments).encode())
+            assert (match.route.endpoint.target if match.route else None) == expected
+            assert tuple(match.parameters.values()) == (fitting[expected] if expected is not None else ())
+            assert match.methods == {routes[pieces] for pieces in fitting}
+
+
+def _requests() -> list[tuple[str, ...]]:
+    return [segments for length in range(4) for segments in itertools.product(["a", "7", "b"], repeat=length)]
+
+
+def _fits(pieces: tuple[str, ...], segments: tuple[str, ...]) -> bool:
+    with_rest = pieces[-1:] == ("{rest:path}",)
+    if len(segments) < len(pieces) or (len(segments) > len(pieces) and not with_rest):
+        return False
+    fits = {"a": "a".__eq__, "{n:int}": str.isdigit}
+    return all(fits.get(piece, bool)(segment) for piece, segment in zip(pieces, segments, strict=not with_rest))
+
+
+def _values(pieces: tuple[str, ...], segments: tuple[str, ...]) -> tuple[Any, ...]:
+    values: list[Any] = []
+    for position, (piece, segment) in enumerate(zip(pieces, segments, strict=False)):
+        if piece == "{rest:path}":
+            values.append("/".join(segments[position:]))
+        elif piece != "a":
+            values.append(int(segment) if piece == "{n:int}" else segment)
+    return tuple(values)

@@ -1,13 +1,16 @@
 """`app.run()` with HTTP_WORKERS: several processes on one port, and the supervisor that keeps them."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
+import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,6 +134,31 @@ async def test_all_workers_serve(sleepy: Path, tmp_path: Path) -> None:
         assert seen == workers
         starts = [message for message in _messages(running) if message.startswith("Starting server on port: ")]
         assert len(starts) == 1
+
+
+def test_workers_share_the_connections_that_come_at_once(sleepy: Path, tmp_path: Path) -> None:
+    """Of the connections that a client opens all together, the last worker gets a good part as well."""
+    with program(sleepy, tmp_path, HTTP_WORKERS="2") as running:
+        _workers(running, 2)
+        of_the_last = [min(_shares(running, connections=32, workers=2)) for _ in range(9)]
+        assert statistics.median(of_the_last) >= 8
+
+
+def _shares(running: Program, *, connections: int, workers: int) -> list[int]:
+    """Give how many of the connections, opened at once, each worker has."""
+    address = httpx.URL(running.url)
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(socket.socket()) for _ in range(connections)]
+        for one in opened:
+            one.settimeout(0)
+            one.connect_ex((address.host, address.port))
+        answering = []
+        for one in opened:
+            one.settimeout(END_TIMEOUT)
+            one.sendall(b"GET /pid HTTP/1.1\r\nHost: a\r\n\r\n")
+            answering.append(one.recv(4096).rpartition(b":")[2])
+    counts = Counter(answering).values()
+    return [*counts, *[0] * (workers - len(counts))]
 
 
 async def test_a_store_is_connected_in_each_worker(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ As a program it is what `app.run()` serves; with BENCH_UVICORN=1 it is an ASGI a
 
 import os
 
-from http_server.exchange import GREETING, KEYS, Person, summary
+from http_server.exchange import GREETING, KEYS, Person, digest, summary
 from kvik import App, Context, from_json, to_json
 from kvik_sqlite import SQLite
 from under_uvicorn import serve
@@ -26,6 +26,12 @@ if _DATABASE:
 async def greeting(_: Context) -> dict[str, object]:
     """Answer one small JSON value."""
     return GREETING
+
+
+@app.get("/digest")
+async def work(_: Context) -> dict[str, object]:
+    """Answer what takes a millisecond to find."""
+    return digest()
 
 
 @app.post("/people")

@@ -1,7 +1,8 @@
 """Who is told of what an app does: metrics, traces, and whatever else looks on."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from ._kv.driver import Driver
@@ -9,8 +10,7 @@ if TYPE_CHECKING:
     from .kv_errors import KVError
 
 
-@dataclass(slots=True, eq=False)
-class Operation:
+class Operation(msgspec.Struct, eq=False):
     """Tell of one call of a store's method; at its end also how it went.
 
     `error` is None where it succeeded, and where it was `cancelled`.

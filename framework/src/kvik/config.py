@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .errors import ConfigError
 
@@ -178,8 +178,7 @@ class Settings:
     http_engine: str = _setting(parse_http_engine, "auto")
 
 
-@dataclass(frozen=True, slots=True)
-class BadSetting:
+class BadSetting(NamedTuple):
     """Tell of a variable whose value cannot be used, so that the default is."""
 
     name: str

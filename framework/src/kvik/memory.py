@@ -6,7 +6,6 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
 from ._kv.counters import added
@@ -18,8 +17,7 @@ _EXPIRED_PER_WRITE: Final = 4
 _SPARE_EXPIRIES: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
+class _Limits(NamedTuple):
     max_key_bytes: int = 2048  # DynamoDB's, so that what works here works there
     max_value_bytes: int = 16 * 1024 * 1024  # kvik-sqlite's
     ttl_granularity: float = 0.0

@@ -4,9 +4,9 @@ import math
 import re
 import threading
 from bisect import bisect_left
-from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from ._metrics.families import Family, Kind, Labels, Merge, label_text
@@ -35,13 +35,12 @@ _EXPOSED_AS: dict[_Type, tuple[Kind, Merge]] = {
 _RESERVED_LABELS = {"histogram": "le", "gauge": "worker"}
 
 
-@dataclass(slots=True, eq=False)
-class _Metric:
+class _Metric(msgspec.Struct, eq=False):
     name: str
     description: str
     type: _Type
     bounds: tuple[float, ...] = ()
-    series: dict[Labels, list[float]] = field(default_factory=dict)
+    series: dict[Labels, list[float]] = msgspec.field(default_factory=dict)
     is_full: bool = False
 
     @property

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-import boto3
 from botocore import xform_name
 from botocore.config import Config
 
@@ -128,6 +127,8 @@ class Boto3Transport:
 
 
 def _make_client(options: Options) -> "DynamoDBClient":
+    import boto3  # noqa: PLC0415 - the wire does without, and this runs in a thread
+
     session = options.session or boto3.Session()
     client = session.client(
         "dynamodb",

@@ -2,9 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
-
-import boto3
+from typing import TYPE_CHECKING, Any, Self
 
 from ._batches import Batches
 from ._conditional import ConditionalWrites
@@ -20,6 +18,9 @@ from ._reads import Reads
 from ._requests import Requests
 from ._scans import Scans
 from ._table import Table
+
+if TYPE_CHECKING:
+    import boto3
 
 
 class DynamoDB:
@@ -59,7 +60,7 @@ class DynamoDB:
         transport: TransportName = "auto",
         batch_reads: bool = False,
         report_capacity: bool = False,
-        session: boto3.Session | None = None,
+        session: "boto3.Session | None" = None,
     ) -> None:
         self._options = Options(
             table=table,

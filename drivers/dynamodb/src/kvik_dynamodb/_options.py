@@ -3,14 +3,15 @@
 import math
 import re
 from dataclasses import dataclass, field, fields
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
-
-import boto3
 
 from ._errors import DynamoDBError, Target, misconfigured
 from ._item import OWN_ATTRIBUTES
 from ._limits import check_key
+
+if TYPE_CHECKING:
+    import boto3
 
 # docs: "Naming rules": 3 to 255 of these characters; an ARN names a table of another account.
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:\S{1,1020}")
@@ -41,7 +42,7 @@ class Options:
     transport: TransportName
     batch_reads: bool
     report_capacity: bool
-    session: boto3.Session | None = field(repr=False)
+    session: "boto3.Session | None" = field(repr=False)
 
     def __post_init__(self) -> None:
         _check_text_types(self)

@@ -1,9 +1,9 @@
 """The fields of forms and queries: which values a type takes, and how their text is read."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import msgspec.inspect as mi
 from starlette.datastructures import UploadFile
 
@@ -38,8 +38,7 @@ class Fields:
         return collected
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(msgspec.Struct, frozen=True):
     """Say how the values of one field are read."""
 
     many: bool = False

@@ -8,8 +8,9 @@ Inside a component `%`, `/` and `:` are escaped, so the first ":" ends the path,
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import TypeVar
+
+import msgspec
 
 from ..kv_errors import InvalidKey
 from .texts import is_longer, text_problem, told
@@ -19,8 +20,7 @@ T = TypeVar("T")
 _ESCAPES = str.maketrans({"%": "%25", "/": "%2F", ":": "%3A"})
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(msgspec.Struct, frozen=True):
     """Check keys and place them in a store of this name; `limit` is in bytes of UTF-8, and the store's."""
 
     store: str
@@ -72,7 +72,7 @@ class Keys:
         if not name:
             raise ValueError("a namespace needs a name")
         path = self.prefix.removesuffix(":") + "/" if self.prefix else ""
-        return replace(self, prefix=f"{path}{name.translate(_ESCAPES)}:")
+        return msgspec.structs.replace(self, prefix=f"{path}{name.translate(_ESCAPES)}:")
 
     def _invalid(self, problem: str, operation: str) -> InvalidKey:
         return told(InvalidKey(problem, store=self.store, operation=operation))

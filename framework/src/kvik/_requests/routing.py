@@ -6,11 +6,11 @@ branch that leads to no route with the method is left, and the next tried.
 """
 
 import re
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+import msgspec
 from starlette.convertors import CONVERTOR_TYPES, Convertor
 from starlette.middleware import Middleware
 
@@ -19,13 +19,13 @@ from ..errors import HTTPError
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([A-Za-z_][A-Za-z0-9_]*))?\}")
 _SLASH = b"/"
+_PERCENT = ord("%")  # a number is found in bytes three times as fast
 _NONE = frozenset[str]()
 
 
 ANY_METHOD = "*"
 
 
-@dataclass(slots=True, eq=False)
 class Endpoint:
     """Hold what a route leads to: a handler, or with `mounted_at` an ASGI application below that path.
 
@@ -33,19 +33,19 @@ class Endpoint:
     `is_coroutine` of one that is `async def`: asked once here, not with each request.
     """
 
-    target: Any
-    middleware: tuple[Middleware, ...] = ()
-    mounted_at: str | None = None
-    is_plain: bool = field(init=False)
-    is_coroutine: bool = field(init=False)
+    __slots__ = ("is_coroutine", "is_plain", "middleware", "mounted_at", "target")
 
-    def __post_init__(self) -> None:
-        self.is_plain = self.mounted_at is None and not self.middleware
-        self.is_coroutine = is_coroutine_function(self.target)
+    def __init__(
+        self, target: Any, middleware: tuple[Middleware, ...] = (), mounted_at: str | None = None
+    ) -> None:
+        self.target = target
+        self.middleware = middleware
+        self.mounted_at = mounted_at
+        self.is_plain = mounted_at is None and not middleware
+        self.is_coroutine = is_coroutine_function(target)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Route:
+class Route(msgspec.Struct, frozen=True, eq=False):
     """Hold one registered path; `parameters` are the names in the path, in order."""
 
     method: str
@@ -54,18 +54,25 @@ class Route:
     parameters: tuple[str, ...]
 
 
-@dataclass(slots=True)
 class _Node:
-    static: dict[str, "_Node"] = field(default_factory=dict)
-    convertors: dict[str, "_Conversion"] = field(default_factory=dict)
-    parameter: "_Node | None" = None
-    rest: "_Node | None" = None
-    routes: dict[str, Route] = field(default_factory=dict)
-    methods: frozenset[str] = frozenset()
+    """Hold what a path may go on with after a segment, and the routes of the path that ends there.
+
+    `choices` counts the ways on that may fit a segment beside a static one.
+    """
+
+    __slots__ = ("choices", "convertors", "methods", "parameter", "rest", "routes", "static")
+
+    def __init__(self) -> None:
+        self.static: dict[str, _Node] = {}
+        self.convertors: dict[str, _Conversion] = {}
+        self.parameter: _Node | None = None
+        self.rest: _Node | None = None
+        self.choices = 0
+        self.routes: dict[str, Route] = {}
+        self.methods = _NONE
 
 
-@dataclass(slots=True)
-class _Conversion:
+class _Conversion(msgspec.Struct, frozen=True, eq=False):
     pattern: re.Pattern[str]
     convertor: Convertor[Any]
     node: _Node
@@ -74,8 +81,7 @@ class _Conversion:
 _Reached = list[tuple[_Node, tuple[Any, ...]]]
 
 
-@dataclass(slots=True, eq=False)
-class Match:
+class Match(msgspec.Struct, eq=False):
     """Hold what a look-up found: a route with its parameters' values, if any, and the methods of the path.
 
     Without a route there is the `refusal` to answer with, unless OPTIONS asks what there is. `allow` is what the
@@ -84,9 +90,9 @@ class Match:
 
     route: Route | None
     values: tuple[Any, ...] = ()
-    methods: frozenset[str] = frozenset()
+    methods: frozenset[str] = _NONE
     refusal: HTTPError | None = None
-    allow: str = field(init=False)
+    allow: str = ""  # made of the methods
 
     def __post_init__(self) -> None:
         self.allow = allow(self.methods)
@@ -94,7 +100,9 @@ class Match:
     @property
     def parameters(self) -> dict[str, Any]:
         """Give the parameters by name."""
-        return dict(zip(self.route.parameters, self.values, strict=True)) if self.route and self.values else {}
+        if self.route is None or not self.values:
+            return {}
+        return dict(zip(self.route.parameters, self.values))  # noqa: B905 - strict= takes longer than all the rest
 
 
 @lru_cache(maxsize=128)
@@ -150,11 +158,13 @@ class Router:
         return match
 
     def _search(self, method: str, raw_path: bytes) -> Match:
-        segments = _segments(raw_path)
-        reached = _only_way(self._root, segments) or _Walk(raw_path, segments).reach(self._root)
-        methods = (
-            reached[0][0].methods if len(reached) == 1 else _NONE.union(*[node.methods for node, _ in reached])
-        )
+        parts = _parts(raw_path)
+        only = _only_way(self._root, parts)
+        if only is not None:
+            node, values = only
+            return Match(_route_for(method, node), values, node.methods)
+        reached = _Walk(raw_path, list(filter(None, parts))).reach(self._root)
+        methods = _NONE.union(*[node.methods for node, _ in reached])
         for node, values in reached:
             route = _route_for(method, node)
             if route is not None:
@@ -163,40 +173,48 @@ class Router:
 
 
 def _route_for(method: str, node: _Node) -> Route | None:
-    as_get = node.routes.get("GET") if method == "HEAD" else None
-    return node.routes.get(method) or as_get or node.routes.get(ANY_METHOD)
+    route = node.routes.get(method)
+    if route is None and method == "HEAD":
+        route = node.routes.get("GET")
+    return route or node.routes.get(ANY_METHOD)
 
 
-def _segments(raw_path: bytes) -> list[str]:
-    """Give the segments, decoded, without the empty ones."""
-    if b"%" in raw_path:
-        return [_decode(part) for part in raw_path.split(_SLASH) if part]
-    return [part for part in _decode(raw_path).split("/") if part]
+def _parts(raw_path: bytes) -> list[str]:
+    """Give what stands between the slashes, decoded; the segments are those that are not empty."""
+    if _PERCENT in raw_path:
+        return [_decode(unquote_to_bytes(part)) for part in raw_path.split(_SLASH)]
+    return _decode(raw_path).split("/")
 
 
 def _rest(raw_path: bytes, position: int) -> str:
     """Give all from the segment on, with the empty segments between and behind."""
     parts = raw_path.split(_SLASH)
     filled = [index for index, part in enumerate(parts) if part]
-    return _decode(_SLASH.join(parts[filled[position] :]))
+    return _decode(unquote_to_bytes(_SLASH.join(parts[filled[position] :])))
 
 
-def _only_way(node: _Node, segments: list[str]) -> _Reached:
-    """Give the one node that the path reaches, where no other could be; nothing where that takes a closer look."""
-    values: list[str] = []
-    for segment in segments:
+def _only_way(node: _Node, parts: list[str]) -> tuple[_Node, tuple[Any, ...]] | None:
+    """Give the one node that the path reaches, where no other could be; None where that takes a closer look."""
+    values: tuple[Any, ...] = ()
+    for segment in filter(None, parts):
         child = node.static.get(segment)
+        if child is None and node.choices == 1:
+            child, value = (node.parameter, (segment,)) if node.parameter else _by_convertor(node, segment)
+            values += value
+        elif node.choices:
+            return None
         if child is None:
-            child = node.parameter
-            values.append(segment)
-            if child is None:
-                return []
-        elif node.parameter is not None:
-            return []
-        if node.convertors or node.rest is not None:
-            return []
+            return None
         node = child
-    return [(node, tuple(values))] if node.routes else []
+    return node, values
+
+
+def _by_convertor(node: _Node, segment: str) -> tuple[_Node | None, tuple[Any, ...]]:
+    """Give where the node's only convertor leads, with the value; None where the segment is not of that kind."""
+    for conversion in node.convertors.values():
+        if value := _convert(conversion, segment):
+            return conversion.node, value
+    return None, ()
 
 
 class _Walk:
@@ -259,19 +277,20 @@ def _descend(node: _Node, segment: str, kind: str | None) -> _Node:
     if kind is None:
         return node.static.setdefault(segment, _Node())
     if kind == "str":
-        node.parameter = node.parameter or _Node()
-        return node.parameter
-    if kind == "path":
-        node.rest = node.rest or _Node()
-        return node.rest
-    if kind not in node.convertors:
-        convertor = CONVERTOR_TYPES[kind]
-        node.convertors[kind] = _Conversion(re.compile(convertor.regex), convertor, _Node())
-    return node.convertors[kind].node
+        node.parameter = child = node.parameter or _Node()
+    elif kind == "path":
+        node.rest = child = node.rest or _Node()
+    else:
+        if kind not in node.convertors:
+            convertor = CONVERTOR_TYPES[kind]
+            node.convertors[kind] = _Conversion(re.compile(convertor.regex), convertor, _Node())
+        child = node.convertors[kind].node
+    node.choices = len(node.convertors) + (node.parameter is not None) + (node.rest is not None)
+    return child
 
 
-def _decode(part: bytes) -> str:
+def _decode(text: bytes) -> str:
     try:
-        return (unquote_to_bytes(part) if b"%" in part else part).decode()
+        return text.decode()
     except UnicodeDecodeError:
         raise HTTPError(400, "path is not valid UTF-8") from None

@@ -6,9 +6,10 @@ import functools
 import math
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 
@@ -24,6 +25,9 @@ from .supervisor import READY, SUPERVISED_SIGNALS, Supervisor
 _MARGIN = 2.0
 """Seconds for what lies between the timed steps of a stop."""
 
+_REST = 1e-6
+"""Seconds; the system makes some fifty microseconds of it."""
+
 
 def serve_with_workers(config: uvicorn.Config, container: Container, listener: socket.socket) -> int:
     """Serve on the listener with HTTP_WORKERS processes, and return the exit status.
@@ -32,6 +36,7 @@ def serve_with_workers(config: uvicorn.Config, container: Container, listener: s
     the others take the connections while one is down.
     """
     config.load()  # once for all of them: the modules, and the certificate with its keys for TLS sessions
+    config.http_protocol_class = _with_a_rest(config.http_protocol_class)  # type: ignore[assignment] # it is called
     settings = container.settings
     rest_of_stop = _longest_after_grace(container)
 
@@ -50,6 +55,20 @@ def serve_with_workers(config: uvicorn.Config, container: Container, listener: s
         metrics_listener=container.metrics_port.hand_over(),
     )
     return supervisor.run()
+
+
+def _with_a_rest(protocol: Callable[..., asyncio.Protocol]) -> Callable[..., asyncio.Protocol]:
+    """Rest a moment with each new connection, so that another worker comes to take the next.
+
+    Of the connections that a client's pool opens at once the first worker to wake would take nearly all, and keep
+    them, while the others idle.
+    """
+
+    def make(**options: Any) -> asyncio.Protocol:
+        time.sleep(_REST)
+        return protocol(**options)
+
+    return make
 
 
 def _longest_after_grace(container: Container) -> float:

@@ -1,0 +1,85 @@
+"""What an import brings along, and that nothing is left to be imported while a client waits."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import program
+
+SERVERS = {"uvicorn", "uvloop", "httptools", "websockets", "httpx", "multiprocessing"}
+SELDOM = {"starlette.staticfiles", "starlette.routing", "starlette.testclient", "starlette.templating"}
+BATTERIES = {"opentelemetry", "prometheus_client", "pydantic", "sqlite3"}
+OWN = {"kvik._serving.serve", "kvik._traces.spans", "kvik._metrics.exposition", "kvik.testing"}
+AWS = {"boto3", "botocore", "s3transfer"}
+
+UNUSED = {
+    "kvik": SERVERS | SELDOM | BATTERIES | OWN | AWS,
+    "kvik_sqlite": {"kvik", "starlette", "structlog", "msgspec"},
+    "kvik_dynamodb": {"kvik", "starlette", "structlog", "boto3", "s3transfer", "multiprocessing"},
+}
+
+
+@pytest.mark.parametrize(("module", "unused"), UNUSED.items(), ids=UNUSED)
+def test_an_import_brings_nothing_that_it_does_not_need(module: str, unused: set[str]) -> None:
+    """What only some services need, or only a running one, is imported by those."""
+    listing = f"import sys, {module}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", listing], check=True, capture_output=True, text=True)
+    imported = set(run.stdout.split())
+    assert module in imported
+    assert not unused & imported
+
+
+MODULES = """
+import dataclasses, sys
+from kvik import App, Context, KeyNotFound, MemoryStore, Response
+
+app = App()
+app.add_kv_store(MemoryStore())
+at_start = set()
+
+@app.on_start
+def remember(ctx):
+    at_start.update(sys.modules)
+
+@dataclasses.dataclass
+class Person:
+    name: str
+
+@app.get("/values/{key}")
+async def value(ctx):
+    return await ctx.kv_store.get(ctx.path_param("key"))
+
+@app.post("/people")
+async def add(ctx):
+    person = await ctx.bind(Person)
+    await ctx.kv_store.set(person.name, "there")
+    return Response(person, headers={"X-Name": person.name})
+
+@app.get("/threads/{number:int}")
+def in_a_thread(ctx):
+    ctx.logger.info("in a thread", number=ctx.path_param("number"))
+
+@app.get("/imported")
+async def imported(ctx):
+    return sorted(set(sys.modules) - at_start)
+
+app.run()
+"""
+
+
+def test_no_request_waits_for_an_import(tmp_path: Path) -> None:
+    """All that serving JSON, forms, keys, threads and errors takes is imported when the app has started."""
+    main = tmp_path / "main.py"
+    main.write_text(MODULES, encoding="utf-8")
+    with program(main, tmp_path) as running, running.client() as client:
+        assert client.post("/people", json={"name": "joe"}).status_code == 201
+        assert client.post("/people", data={"name": "ada"}).status_code == 201
+        assert client.get("/values/ada?x=1").status_code == 200
+        assert client.get("/values/nobody").status_code == 404
+        assert client.get("/threads/1").status_code == 200
+        assert client.get("/.well-known/health").status_code == 200
+        assert client.options("/values/x").status_code == 200
+        assert client.get("/nowhere").status_code == 404
+        assert client.get("/imported").json()["data"] == []
