@@ -76,7 +76,8 @@ class Container:
         if failure.with_stack:
             fields["exc_info"] = error
         event = "request.failed" if failure.status >= _SERVER_ERROR else "request.rejected"
-        getattr(self.logger, failure.log_level)(event, **fields)
+        logger = self.logging.logger_by_turns if self.access_log.by_turns else self.logger
+        getattr(logger, failure.log_level)(event, **fields)
         return failure
 
 

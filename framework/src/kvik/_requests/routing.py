@@ -104,6 +104,10 @@ def allow(methods: frozenset[str]) -> str:
     return ", ".join(sorted({*methods, *head, "OPTIONS"} - {ANY_METHOD}))
 
 
+NOWHERE = Match(None)
+"""What is found for a path that no route has."""
+
+
 class Router:
     """Hold the routes of an app and find the one for a request."""
 
@@ -147,7 +151,11 @@ class Router:
 
     def _search(self, method: str, raw_path: bytes) -> Match:
         segments = _segments(raw_path)
-        reached = _only_way(self._root, segments) or _Walk(raw_path, segments).reach(self._root)
+        reached = _only_way(self._root, segments)
+        if reached is None:
+            reached = _Walk(raw_path, segments).reach(self._root)
+        if not reached:
+            return NOWHERE
         methods = (
             reached[0][0].methods if len(reached) == 1 else _NONE.union(*[node.methods for node, _ in reached])
         )
@@ -177,20 +185,20 @@ def _rest(raw_path: bytes, position: int) -> str:
     return _decode(_SLASH.join(parts[filled[position] :]))
 
 
-def _only_way(node: _Node, segments: list[str]) -> _Reached:
-    """Give the one node that the path reaches, where no other could be; nothing where that takes a closer look."""
+def _only_way(node: _Node, segments: list[str]) -> _Reached | None:
+    """Give the one node that the path reaches, or none; None where to tell takes a closer look."""
     values: list[str] = []
     for segment in segments:
+        if node.convertors or node.rest is not None:
+            return None
         child = node.static.get(segment)
         if child is None:
             child = node.parameter
-            values.append(segment)
             if child is None:
                 return []
+            values.append(segment)
         elif node.parameter is not None:
-            return []
-        if node.convertors or node.rest is not None:
-            return []
+            return None
         node = child
     return [(node, tuple(values))] if node.routes else []
 
