@@ -60,7 +60,11 @@ class Collector:
 
     @property
     def spans(self) -> list[Span]:
-        return [span for sent in self._requests() for scope in sent.scope_spans for span in scope.spans]
+        return [span for batch in self.batches for span in batch]
+
+    @property
+    def batches(self) -> list[list[Span]]:
+        return [[span for scope in sent.scope_spans for span in scope.spans] for sent in self._requests()]
 
     def span(self, name: str) -> Span:
         (found,) = [span for span in self.spans if span.name == name]
@@ -691,6 +695,28 @@ async def test_a_ratio_decides_as_opentelemetry_does(
 
 
 # Exporters
+
+
+async def test_a_burst_of_spans_is_sent_whole(app: App, collector: Collector) -> None:
+    """Nothing is lost of thousands of spans that end before any can be sent."""
+
+    @app.get("/burst")
+    async def burst(ctx: Context) -> None:
+        for _ in range(6000):
+            with ctx.trace("part"):
+                pass
+
+    async with serving(app) as client:
+        await client.get("/burst")
+    assert len(collector.spans) == 6001
+
+
+async def test_the_sizes_of_the_sdk_count(app: App, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OTEL_BSP_MAX_EXPORT_BATCH_SIZE limits a batch."""
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+    async with serving(app) as client:
+        await client.get("/u/ann")
+    assert [len(one) for one in collector.batches] == [1, 1]
 
 
 @pytest.mark.parametrize(("encoding", "decompress"), [("gzip", gzip.decompress), ("deflate", zlib.decompress)])

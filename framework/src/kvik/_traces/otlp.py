@@ -76,7 +76,9 @@ def encode_spans(spans: Sequence[ReadableSpan]) -> bytes:
             others.append(span)
         else:
             origin = id(span.resource), id(span.instrumentation_scope)
-            plain.setdefault(origin, (span, []))[1].append(encoded)
+            if origin not in plain:
+                plain[origin] = span, []
+            plain[origin][1].append(encoded)
     requests = [_request(span, encoded) for span, encoded in plain.values()]
     if others:
         requests.append(encode_by_sdk(others).SerializePartialToString())

@@ -29,6 +29,10 @@ from .trace_target import TraceTarget
 EXPORT_TIMEOUT = 2
 """Seconds that the collector has to take a batch."""
 
+_SDK_SIZES = {"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"}
+_OWN_SIZES = (8192, 2048)
+"""Spans that may wait, and that are sent at once: four times the SDK's, which are lost at the pace of ours."""
+
 _COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
 
 _OF_SDK = {
@@ -70,7 +74,10 @@ class TraceExport:
         """Start to send spans."""
         for name in _LOUD_LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        self._gate.batches = BatchSpanProcessor(_Exporter(self._target, self._logger))
+        queue, batch = (None, None) if _SDK_SIZES & environ.keys() else _OWN_SIZES
+        self._gate.batches = BatchSpanProcessor(
+            _Exporter(self._target, self._logger), max_queue_size=queue, max_export_batch_size=batch
+        )
 
     async def close(self) -> None:
         """Send what is left and stop. Where nobody waits for the end any more, the rest is lost."""
