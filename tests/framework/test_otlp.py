@@ -115,6 +115,16 @@ def test_events_links_and_descriptions_are_encoded() -> None:
     _assert_same(spans)
 
 
+def test_a_large_batch_is_whole() -> None:
+    """However many spans there are, and of whichever kind, each is sent once."""
+    spans = [_span(f"span {number}") for number in range(400)]
+    for span in spans[::10]:
+        span.add_event("seen")
+    for span in spans:
+        span.end()
+    _assert_same(spans)
+
+
 def test_spans_stand_under_their_scope_and_resource() -> None:
     """Spans of several tracers and services in one batch stay apart."""
     spans: list[ReadableSpan] = [_span(f"span {n}", tracer=("one", "two")[n % 2]) for n in range(5)]
