@@ -12,7 +12,7 @@ from .handling import Handling
 from .interruption import ASGIIncoming, Incoming
 from .outgoing import UNKNOWN, Outgoing
 from .replies import Reply
-from .routing import NOWHERE, Endpoint, Match, Router, allow
+from .routing import NO_MATCH, Endpoint, Match, Router, allow
 
 _UNKNOWN_PATH = Match(None, refusal=HTTPError(404, "route not registered"))
 
@@ -48,7 +48,7 @@ class Dispatch:
             built_in = self._built_in.find(method, raw_path)
         except HTTPError as error:
             return Match(None, refusal=error)
-        if match is NOWHERE and built_in is NOWHERE and method != "OPTIONS":
+        if match is NO_MATCH and built_in is NO_MATCH and method != "OPTIONS":
             return _UNKNOWN_PATH
         methods = match.methods | built_in.methods
         if built_in.route is not None:

@@ -104,8 +104,8 @@ def allow(methods: frozenset[str]) -> str:
     return ", ".join(sorted({*methods, *head, "OPTIONS"} - {ANY_METHOD}))
 
 
-NOWHERE = Match(None)
-"""What is found for a path that no route has."""
+NO_MATCH = Match(None)
+"""Stands for the match of what has no route, or whose route was not looked for yet."""
 
 
 class Router:
@@ -155,7 +155,7 @@ class Router:
         if reached is None:
             reached = _Walk(raw_path, segments).reach(self._root)
         if not reached:
-            return NOWHERE
+            return NO_MATCH
         methods = (
             reached[0][0].methods if len(reached) == 1 else _NONE.union(*[node.methods for node, _ in reached])
         )
