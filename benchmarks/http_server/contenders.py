@@ -34,7 +34,7 @@ CONTENDERS = {
     "litestar": Contender("Litestar", "litestar_app"),
     "fastapi": Contender("FastAPI", "fastapi_app"),
     "fastapi-logs": Contender("FastAPI, logs and metrics", "fastapi_batteries_app", {"BENCH_SPANS": "0"}),
-    "fastapi-spans": Contender("FastAPI, logs, metrics, spans", "fastapi_batteries_app"),
+    "fastapi-spans": Contender("FastAPI, logs, metrics, spans", "fastapi_batteries_app", spans=True),
     "kvik": Contender("Kvik, all on", "kvik_app", workloads=_ALL),
     "kvik-spans": Contender("Kvik, all on, and spans", "kvik_app", workloads=_ALL, spans=True),
     "kvik-asgi": Contender("Kvik, HTTP_ENGINE=asgi", "kvik_app", {"HTTP_ENGINE": "asgi"}, _ALL),
@@ -72,4 +72,5 @@ def running(
 
 
 def _traced(collector: str) -> dict[str, str]:
-    return {"TRACE_EXPORTER": "otlp", "TRACER_URL": collector}
+    """Give what tells Kvik, and what tells OpenTelemetry's exporter, where spans go."""
+    return {"TRACE_EXPORTER": "otlp", "TRACER_URL": collector, "OTEL_EXPORTER_OTLP_ENDPOINT": collector}

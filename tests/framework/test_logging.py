@@ -1,5 +1,6 @@
 """Log lines: one JSON object each off a terminal, whatever is logged."""
 
+import asyncio
 import json
 import logging
 import subprocess
@@ -10,6 +11,7 @@ import structlog
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from kvik import App, Context
+from kvik._logs.logging import Logging
 from support import serving
 
 pytestmark = pytest.mark.usefixtures("both_protocols")
@@ -107,6 +109,39 @@ async def test_the_standard_librarys_logging_is_given_back() -> None:
     async with serving(App()):
         assert logging.getLogger().handlers != before
     assert logging.getLogger().handlers == before
+
+
+async def test_lines_of_one_turn_are_written_together_and_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    """They wait for the event loop to come round, before any other line, and an ERROR does not wait at all."""
+    logs = Logging("INFO")
+
+    def written() -> list[str]:
+        return [json.loads(line)["message"] for line in "".join(capsys.readouterr()).splitlines()]
+
+    logs.logger_by_turns.info("first")
+    logs.logger_by_turns.warning("second")
+    assert written() == []
+    logs.logger.info("third")
+    assert written() == ["first", "second", "third"]
+    logs.logger_by_turns.info("fourth")
+    await asyncio.sleep(0)
+    assert written() == ["fourth"]
+    logs.logger_by_turns.error("fifth")
+    assert written() == ["fifth"]
+
+
+@pytest.mark.usefixtures("both_protocols")
+async def test_a_refusal_is_told_of_before_its_request(capsys: pytest.CaptureFixture[str]) -> None:
+    """The reason stands before the access line, and both have the trace id that the client was told."""
+    async with serving(App()) as client:
+        ids = [(await client.get("/nowhere")).headers["x-correlation-id"] for _ in range(2)]
+    lines = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "trace_id" in line]
+    assert [(line["message"], line["trace_id"]) for line in lines] == [
+        (message, trace) for trace in ids for message in ("request.rejected", "request")
+    ]
+    rejected = lines[0]
+    assert list(rejected) == ["level", "time", "message", "trace_id", "span_id", "status", "error"]
+    assert (rejected["level"], rejected["status"], rejected["error"]) == ("INFO", 404, "route not registered")
 
 
 async def test_a_record_that_cannot_be_formatted_breaks_nothing(capsys: pytest.CaptureFixture[str]) -> None:

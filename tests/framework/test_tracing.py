@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 import socket
 import threading
 import time
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +18,9 @@ import pytest
 from opentelemetry import baggage, propagate, trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import Span as SDKSpan
+from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 
 from kvik import App, Config, Context, HTTPError, MemoryStore, Stream, Throttled
 from kvik._traces.trace_target import TargetError, TraceTarget, trace_target
@@ -55,7 +60,11 @@ class Collector:
 
     @property
     def spans(self) -> list[Span]:
-        return [span for sent in self._requests() for scope in sent.scope_spans for span in scope.spans]
+        return [span for batch in self.batches for span in batch]
+
+    @property
+    def batches(self) -> list[list[Span]]:
+        return [[span for scope in sent.scope_spans for span in scope.spans] for sent in self._requests()]
 
     def span(self, name: str) -> Span:
         (found,) = [span for span in self.spans if span.name == name]
@@ -295,6 +304,134 @@ async def test_an_app_that_starts_again_traces_again(app: App, collector: Collec
         async with serving(app) as client:
             await client.get("/u/ann")
     assert [span.name for span in collector.spans] == ["get", "GET /u/{id}"] * 2
+
+
+# What a program does with the framework's spans
+
+
+@pytest.mark.usefixtures("both_protocols")
+async def test_the_current_span_takes_what_a_handler_adds(app: App, collector: Collector) -> None:
+    """`get_current_span` is the request's span: what is set there is sent with what the framework says of it."""
+    other = trace.SpanContext(1, 2, is_remote=True)
+
+    @app.get("/own/{id}")
+    async def own(_: Context) -> None:
+        span = trace.get_current_span()
+        span.set_attribute("a", 1)
+        span.set_attributes({"b": "two"})
+        span.add_event("seen", {"c": 3})
+        span.add_link(other)
+        span.record_exception(KeyError("k"))
+        span.set_status(trace.StatusCode.ERROR, "because")
+        span.update_name("overruled")
+        await asyncio.sleep(0.01)
+
+    async with serving(app) as client:
+        correlation_id = (await client.get("/own/1")).headers["x-correlation-id"]
+    (span,) = collector.spans
+    assert (span.name, span.trace_id.hex(), span.kind) == ("GET /own/{id}", correlation_id, Span.SPAN_KIND_SERVER)
+    attributes = _attributes(span)
+    assert (attributes["a"], attributes["b"], attributes["url.path"]) == (1, "two", "/own/1")
+    assert (attributes["http.route"], attributes["http.response.status_code"]) == ("/own/{id}", 200)
+    assert [event.name for event in span.events] == ["seen", "exception"]
+    assert [link.span_id for link in span.links] == [bytes([0, 0, 0, 0, 0, 0, 0, 2])]
+    assert (span.status.code, span.status.message) == (Status.STATUS_CODE_ERROR, "because")
+    assert span.end_time_unix_nano - span.start_time_unix_nano >= 10_000_000
+
+
+async def test_the_current_span_keeps_its_ids(
+    app: App, collector: Collector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Log lines and spans below name the same span, before a handler adds something to it and after."""
+
+    @app.get("/own")
+    async def own(ctx: Context) -> None:
+        ctx.logger.info("before")
+        trace.get_current_span().set_attribute("a", 1)
+        ctx.logger.info("after")
+        with ctx.trace("part"):
+            pass
+
+    async with serving(app) as client:
+        await client.get("/own")
+    server = collector.span("GET /own")
+    lines = [line for line in _lines(capsys) if line["message"] in ("before", "after", "request")]
+    assert [line["span_id"] for line in lines] == [server.span_id.hex()] * 3
+    assert collector.span("part").parent_span_id == server.span_id
+
+
+async def test_what_the_sdks_spans_tell_the_current_one_tells(app: App) -> None:
+    """Instrumentations read names and attributes off the SDK's spans."""
+    told: list[Any] = []
+
+    @app.get("/own")
+    async def own(_: Context) -> None:
+        span: Any = trace.get_current_span()
+        told.extend((span.is_recording(), span.name, span.attributes["url.path"], span.kind))
+
+    async with serving(app) as client:
+        await client.get("/own")
+    assert told == [True, "GET", "/own", trace.SpanKind.SERVER]
+
+
+async def test_a_span_that_has_ended_takes_nothing_more(app: App, collector: Collector) -> None:
+    """Background work that holds on to the request's span cannot bring it back, nor end it again."""
+    spans: list[trace.Span] = []
+
+    @app.get("/own")
+    async def own(_: Context) -> None:
+        spans.append(trace.get_current_span())
+
+    async with serving(app) as client:
+        await client.get("/own")
+        (span,) = spans
+        assert not span.is_recording()
+        span.set_attribute("late", 1)
+        span.end()
+    assert "late" not in _attributes(collector.span("GET /own"))
+
+
+async def test_threads_share_the_current_span(app: App, collector: Collector) -> None:
+    """What several threads add to a request's span at once is in the one span that is sent."""
+
+    @app.get("/own")
+    async def own(_: Context) -> None:
+        adding = trace.get_current_span().set_attribute
+        await asyncio.gather(*(asyncio.to_thread(adding, f"n{n}", n) for n in range(20)))
+
+    async with serving(app) as client:
+        await client.get("/own")
+    attributes = _attributes(collector.span("GET /own"))
+    assert [attributes[f"n{n}"] for n in range(20)] == list(range(20))
+
+
+async def test_a_processor_of_the_programs_sees_all_spans(app: App, collector: Collector) -> None:
+    """Who adds a processor to the provider is shown the SDK's spans, from their begin, and they are sent too."""
+    seen: list[tuple[str, str]] = []
+
+    class Own(SpanProcessor):
+        def on_start(self, span: SDKSpan, parent_context: Any = None) -> None:
+            assert isinstance(span, SDKSpan)
+            seen.append(("start", span.name))
+
+        def on_end(self, span: ReadableSpan) -> None:
+            seen.append(("end", span.name))
+
+    async with serving(app) as client:
+        export = app._container.tracing._export  # noqa: SLF001 - the global provider is the first app's
+        assert export is not None
+        export.provider.add_span_processor(Own())
+        await client.get("/u/ann")
+    assert seen == [("start", "GET"), ("start", "get"), ("end", "get"), ("end", "GET /u/{id}")]
+    assert [span.name for span in collector.spans] == ["get", "GET /u/{id}"]
+
+
+async def test_limits_of_the_sdk_count(app: App, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT cuts what the framework records as well."""
+    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5")
+    async with serving(app) as client:
+        await client.get("/u/ann")
+    assert _attributes(collector.span("GET /u/{id}"))["url.path"] == "/u/an"
 
 
 # Errors
@@ -542,7 +679,58 @@ async def test_a_ratio_samples_new_traces_only(collector: Collector, monkeypatch
     assert [span.trace_id.hex() for span in collector.spans] == [TRACE]
 
 
+async def test_a_ratio_decides_as_opentelemetry_does(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of new traces those are recorded that any service with the same ratio would record."""
+    environ = {"TRACE_EXPORTER": "otlp", "TRACER_URL": collector.url, "TRACER_RATIO": "0.5"}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    async with serving(App()) as client:
+        ids = [(await client.get("/")).headers["x-correlation-id"] for _ in range(40)]
+    sampler, sampled = TraceIdRatioBased(0.5), Decision.RECORD_AND_SAMPLE
+    wanted = [one for one in ids if sampler.should_sample(None, int(one, 16), "GET").decision is sampled]
+    assert [span.trace_id.hex() for span in collector.spans] == wanted
+    assert 0 < len(wanted) < 40
+
+
 # Exporters
+
+
+async def test_a_burst_of_spans_is_sent_whole(app: App, collector: Collector) -> None:
+    """Nothing is lost of thousands of spans that end before any can be sent."""
+
+    @app.get("/burst")
+    async def burst(ctx: Context) -> None:
+        for _ in range(6000):
+            with ctx.trace("part"):
+                pass
+
+    async with serving(app) as client:
+        await client.get("/burst")
+    assert len(collector.spans) == 6001
+
+
+async def test_the_sizes_of_the_sdk_count(app: App, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OTEL_BSP_MAX_EXPORT_BATCH_SIZE limits a batch."""
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+    async with serving(app) as client:
+        await client.get("/u/ann")
+    assert [len(one) for one in collector.batches] == [1, 1]
+
+
+@pytest.mark.parametrize(("encoding", "decompress"), [("gzip", gzip.decompress), ("deflate", zlib.decompress)])
+async def test_a_compression_is_used(
+    app: App, collector: Collector, monkeypatch: pytest.MonkeyPatch, encoding: str, decompress: Any
+) -> None:
+    """OTEL_EXPORTER_OTLP_COMPRESSION counts as with OpenTelemetry's own exporter."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", encoding)
+    async with serving(app) as client:
+        await client.get("/u/ann")
+    ((_, headers, body),) = collector.received
+    assert headers["Content-Encoding"] == encoding
+    collector.received[:] = [("", {}, decompress(body))]
+    assert [span.name for span in collector.spans] == ["get", "GET /u/{id}"]
 
 
 async def test_zipkin_receives_spans(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -554,6 +742,7 @@ async def test_zipkin_receives_spans(collector: Collector, monkeypatch: pytest.M
     ((path, _, body),) = collector.received
     (span,) = json.loads(body)
     assert (path, span["name"], span["traceId"]) == ("/api/v2/spans", "GET", response.headers["x-correlation-id"])
+    assert (span["tags"]["url.path"], span["tags"]["http.response.status_code"]) == ("/nowhere", "404")
     assert span["localEndpoint"]["serviceName"] == "kvik-app"
 
 

@@ -1,7 +1,8 @@
 """FastAPI with batteries of Kvik's kind: a JSON access log, Prometheus metrics, and a trace id on every line.
 
 The log is structlog's, set up as its page on performance advises; the metrics are the Prometheus instrumentator's,
-ids and spans OpenTelemetry's. The spans end unsent. With BENCH_SPANS=0 there are none, and the id is made here.
+ids and spans OpenTelemetry's, which sends them in batches by OTLP over HTTP. With BENCH_SPANS=0 there are no
+spans, and the id is made here.
 """
 
 import os
@@ -13,8 +14,10 @@ from typing import Any
 import msgspec
 import structlog
 from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_fastapi_instrumentator import Instrumentator
 
 from http_server.apps.fastapi_app import app
@@ -86,7 +89,9 @@ def main() -> None:
     app.add_middleware(AccessLog)
     Instrumentator().instrument(app)
     if _WITH_SPANS:
-        trace.set_tracer_provider(TracerProvider())
+        provider = TracerProvider()
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        trace.set_tracer_provider(provider)
         FastAPIInstrumentor.instrument_app(app)
     serve(app)
 

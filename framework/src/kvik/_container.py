@@ -76,7 +76,7 @@ class Container:
         if failure.with_stack:
             fields["exc_info"] = error
         event = "request.failed" if failure.status >= _SERVER_ERROR else "request.rejected"
-        getattr(self.logger, failure.log_level)(event, **fields)
+        getattr(self.logging.logger_by_turns, failure.log_level)(event, **fields)
         return failure
 
 

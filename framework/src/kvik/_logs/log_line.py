@@ -20,6 +20,8 @@ nothing is traced; NO_IDS outside of one."""
 
 Line = MutableMapping[str, Any]
 
+_LEVEL_NAMES = {level: logging.getLevelName(level) for level in range(logging.DEBUG, logging.CRITICAL + 1, 10)}
+
 
 def rfc3339(seconds: float | None = None) -> str:
     """Give a time of the Unix clock, or now, in UTC and to the microsecond."""
@@ -47,15 +49,15 @@ def line_of(level: int, event: Any, args: tuple[Any, ...], fields: dict[str, Any
     These names are the line's own. A field of such a name gets an underscore behind it, so that neither is lost.
     """
     line: Line = {
-        "level": logging.getLevelName(level),
+        "level": _LEVEL_NAMES.get(level) or logging.getLevelName(level),
         "time": rfc3339(),
-        "message": _message(event, args, fields),
+        "message": _message(event, args, fields) if args else event,
     }
     trace, span = current_ids()
     if trace:
         line["trace_id"] = trace
         line["span_id"] = span
-    stack = _stack(fields.pop("exc_info", None))
+    stack = _stack(fields.pop("exc_info")) if "exc_info" in fields else ""
     if stack:
         line["exception"] = stack
     for field, value in fields.items():
@@ -70,8 +72,6 @@ def line_of(level: int, event: Any, args: tuple[Any, ...], fields: dict[str, Any
 
 def _message(event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> Any:
     """Format the message as the standard library does; where that fails the template stands for itself."""
-    if not args:
-        return event
     try:
         named = len(args) == 1 and isinstance(args[0], Mapping) and args[0]
         return event % (args[0] if named else args)

@@ -1,6 +1,7 @@
 """From whatever is logged to what JSON and a terminal can show."""
 
 import re
+from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -28,6 +29,13 @@ def plain(value: Any) -> Any:
     Objects are shown by their repr, dataclasses and models too: it leaves out what their author keeps secret.
     """
     return value if type(value) in _PLAIN else _Simplifier().simplified(value, 0)
+
+
+def plain_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give the fields with each value plain."""
+    if _PLAIN.issuperset(map(type, fields.values())):  # as in most lines
+        return fields
+    return {name: plain(value) for name, value in fields.items()}
 
 
 def scrubbed(value: Any) -> Any:

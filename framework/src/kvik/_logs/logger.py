@@ -67,6 +67,21 @@ class Sink:
             _write(sys.stdout, "\n".join(lines) + "\n")
 
 
+class TurnSink:
+    """Write lines below ERROR with those of the same turn of the event loop, when it comes round."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.level = sink.level
+        self._sink = sink
+
+    def write(self, number: int, line: str) -> None:
+        """Write one line, soon or at once."""
+        if number >= logging.ERROR:
+            self._sink.write(number, line)
+        else:
+            self._sink.write_soon(line)
+
+
 def _write(stream: TextIO | None, text: str) -> None:
     try:
         try:
@@ -163,11 +178,11 @@ class Logger(structlog.BoundLoggerBase):
         return number
 
     def _log(self, number: int, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
-        sink: Sink = self._logger
+        sink: Sink | TurnSink = self._logger
         if number < sink.level.number:
             return
         try:
-            line: Any = line_of(number, event, args, {**self._context, **fields})
+            line: Any = line_of(number, event, args, {**self._context, **fields} if self._context else fields)
             for processor in self._processors:
                 line = processor(sink, "", line)
             sink.write(number, line)
@@ -175,7 +190,7 @@ class Logger(structlog.BoundLoggerBase):
             _tell_of_failure(sink, error)
 
 
-def _tell_of_failure(sink: Sink, error: Exception) -> None:
+def _tell_of_failure(sink: Sink | TurnSink, error: Exception) -> None:
     """Leave a trace of a line that could not be written, if there is room for one more call on the stack."""
     with contextlib.suppress(Exception):
         line = line_of(logging.ERROR, "log.failed", (), {"problem": type(error).__name__})

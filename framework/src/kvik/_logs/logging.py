@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger, Processor
 from .log_json import to_json
 from .log_line import NO_IDS, request_ids
 from .log_terminal import Terminal
-from .logger import Level, Logger, Sink
+from .logger import Level, Logger, Sink, TurnSink
 
 __all__ = ["NO_IDS", "Logging", "request_ids"]
 
@@ -41,12 +41,14 @@ class Logging:
         self._processors: list[Processor] = [
             Terminal(colours=not os.environ.get("NO_COLOR")) if self.on_terminal else to_json
         ]
-        logger = structlog.wrap_logger(
-            self.sink, processors=self._processors, wrapper_class=Logger, context_class=dict
-        )
-        self.logger: FilteringBoundLogger = cast("FilteringBoundLogger", logger.bind())
+        self.logger = self._logger(self.sink)
+        self.logger_by_turns = self._logger(TurnSink(self.sink))  # for what is logged on the event loop
         self._replaced: tuple[list[logging.Handler], int] | None = None
         self._configured_structlog = False
+
+    def _logger(self, sink: Sink | TurnSink) -> FilteringBoundLogger:
+        logger = structlog.wrap_logger(sink, processors=self._processors, wrapper_class=Logger, context_class=dict)
+        return cast("FilteringBoundLogger", logger.bind())
 
     @property
     def level(self) -> str:
@@ -115,7 +117,9 @@ class _StandardLibraryBridge(logging.Handler):
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        extra = {name: value for name, value in vars(record).items() if name not in _OF_RECORDS}
+        given = vars(record)
+        is_bare = given.keys() <= _OF_RECORDS
+        extra = {} if is_bare else {name: value for name, value in given.items() if name not in _OF_RECORDS}
         fields = {**extra, "logger": record.name, "exc_info": record.exc_info}
         args = record.args if isinstance(record.args, tuple) else (record.args,) if record.args else ()
         self._logger.log(

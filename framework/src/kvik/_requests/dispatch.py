@@ -14,6 +14,8 @@ from .outgoing import Outgoing
 from .replies import Reply
 from .routing import NO_MATCH, Endpoint, Match, Router, allow
 
+_UNKNOWN_PATH = Match(None, refusal=HTTPError(404, "route not registered"))
+
 _STATE = "kvik.outgoing"  # where a request's Outgoing is found through a user's middleware
 
 
@@ -46,6 +48,8 @@ class Dispatch:
             built_in = self._built_in.find(method, raw_path)
         except HTTPError as error:
             return Match(None, refusal=error)
+        if match is NO_MATCH and built_in is NO_MATCH and method != "OPTIONS":
+            return _UNKNOWN_PATH
         methods = match.methods | built_in.methods
         if built_in.route is not None:
             return Match(built_in.route, built_in.values, methods)
@@ -57,19 +61,17 @@ class Dispatch:
             outgoing.match = self.find(incoming.method, raw_path_of(incoming.scope))
         route = outgoing.match.route
         if route is None:
-            return self._answer_without_route(outgoing, incoming, send)
+            refusal = outgoing.match.refusal
+            if refusal is not None:
+                return self._handling.refuse(refusal, outgoing, incoming, send)
+            return self._answer_options(outgoing, send)
         if route.endpoint.is_plain:
             return self._handling.answer(route.endpoint, outgoing, incoming, send)
         return self._enter_groups(route.endpoint, outgoing, incoming, send)
 
-    async def _answer_without_route(self, outgoing: Outgoing, incoming: Incoming, send: Send | None) -> None:
-        if outgoing.match.refusal is not None:
-            await self._handling.refuse(outgoing.match.refusal, outgoing, incoming, send)
-            return
-        headers = [
-            (b"allow", outgoing.match.allow.encode()),
-            (b"content-length", b"0"),
-        ]  # OPTIONS asks what there is
+    async def _answer_options(self, outgoing: Outgoing, send: Send | None) -> None:
+        """Tell which methods a path has."""
+        headers = [(b"allow", outgoing.match.allow.encode()), (b"content-length", b"0")]
         await outgoing.send_reply(Reply(200, b"", headers), send, with_body=False)
 
     async def _enter_groups(
@@ -113,8 +115,6 @@ class Dispatch:
 def _refusal(method: str, methods: frozenset[str]) -> HTTPError | None:
     if method == "OPTIONS":
         return None
-    if not methods:
-        return HTTPError(404, "route not registered")
     return HTTPError(405, "method not allowed", headers={"Allow": allow(methods)})
 
 

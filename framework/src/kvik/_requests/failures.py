@@ -1,9 +1,8 @@
 """The answer to an exception, and how it is logged."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
@@ -18,24 +17,20 @@ _LOG_LEVELS: frozenset[str] = frozenset(get_args(LogLevel))
 _PROBLEM = b"application/problem+json"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Hold what an exception means for the client and for the log."""
 
     status: int
     message: str
     log_level: str
     headers: Mapping[str, str]
-    extra: Mapping[str, Any]  # joins the error object
+    extra: Mapping[str, Any]  # joins the error object; no "message" is among it
     with_stack: bool = False
 
     @property
     def error_object(self) -> dict[str, Any]:
         """Give the object that stands under "error"."""
-        return {
-            "message": self.message,
-            **{name: value for name, value in self.extra.items() if name != "message"},
-        }
+        return {"message": self.message, **self.extra}
 
     def reply(self, error_format: str) -> Reply:
         """Make the answer: GoFr's envelope, or with "problem" RFC 9457's problem details."""
@@ -58,21 +53,15 @@ def failure_of(error: Exception) -> Failure:
 
     A group means what the worst of its exceptions means.
     """
-    return max(map(_failure_of_one, _leaves(error)), key=lambda failure: failure.status)
+    if not isinstance(error, ExceptionGroup):
+        return _failure_of_one(error)
+    return max(map(failure_of, error.exceptions), key=lambda failure: failure.status)
 
 
 def partial_error(error: Exception) -> dict[str, Any]:
     """Give the error object of an answer that has data too: its author wants the text to be seen."""
     failure = failure_of(error)
     return {"message": str(error)} if failure.with_stack else failure.error_object
-
-
-def _leaves(error: Exception) -> Iterator[Exception]:
-    if isinstance(error, ExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
 
 
 def _failure_of_one(error: Exception) -> Failure:

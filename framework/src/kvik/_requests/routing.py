@@ -162,7 +162,7 @@ class Router:
         only = _only_way(self._root, parts)
         if only is not None:
             node, values = only
-            return Match(_route_for(method, node), values, node.methods)
+            return Match(_route_for(method, node), values, node.methods) if node else NO_MATCH
         reached = _Walk(raw_path, list(filter(None, parts))).reach(self._root)
         methods = _NONE.union(*[node.methods for node, _ in reached])
         for node, values in reached:
@@ -193,8 +193,8 @@ def _rest(raw_path: bytes, position: int) -> str:
     return _decode(unquote_to_bytes(_SLASH.join(parts[filled[position] :])))
 
 
-def _only_way(node: _Node, parts: list[str]) -> tuple[_Node, tuple[Any, ...]] | None:
-    """Give the one node that the path reaches, where no other could be; None where that takes a closer look."""
+def _only_way(node: _Node, parts: list[str]) -> tuple[_Node | None, tuple[Any, ...]] | None:
+    """Give the one node that the path reaches, or that it reaches none; None where to tell takes a closer look."""
     values: tuple[Any, ...] = ()
     for segment in filter(None, parts):
         child = node.static.get(segment)
@@ -204,7 +204,7 @@ def _only_way(node: _Node, parts: list[str]) -> tuple[_Node, tuple[Any, ...]] | 
         elif node.choices:
             return None
         if child is None:
-            return None
+            return None if node.choices else (None, ())
         node = child
     return node, values
 

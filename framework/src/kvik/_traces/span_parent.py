@@ -9,6 +9,8 @@ from .._requests.correlation import Traceparent, find_traceparent
 from .._requests.headers import RawHeaders, first_values
 
 _BAGGAGE = W3CBaggagePropagator()
+_NAMES = frozenset({b"traceparent", b"baggage"})
+_NOTHING = Context()
 
 
 def parent_of(headers: RawHeaders) -> Context:
@@ -16,7 +18,9 @@ def parent_of(headers: RawHeaders) -> Context:
 
     Never the current context: what called the app may stand in a trace that the correlation id knows nothing of.
     """
-    parent = Context()
+    parent = _NOTHING
+    if not any(name in _NAMES for name, _ in headers):  # as in most requests
+        return parent
     traceparent = find_traceparent(first_values(headers))
     if traceparent is not None:
         parent = trace.set_span_in_context(NonRecordingSpan(_remote(traceparent, headers)), parent)

@@ -5,6 +5,7 @@ and no exception's text stands in one.
 """
 
 from contextvars import Token
+from functools import lru_cache
 from types import TracebackType
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from starlette.types import Scope
 from .._observers import Operation
 from .._requests.failures import failure_of
 from .._requests.outgoing import CLIENT_CLOSED_REQUEST, Outgoing
+from .otlp import SharedAttributes
+from .own_span import OwnSpan, OwnTracer
 from .span_errors import class_name, mark_error
 from .span_parent import parent_of
 
@@ -42,7 +45,7 @@ class Spans:
     """Be the observer that makes spans, for as long as there is a tracer."""
 
     def __init__(self) -> None:
-        self.tracer: Tracer | None = None
+        self.tracer: OwnTracer | None = None
 
     def request_began(self, outgoing: Outgoing) -> _Begun | None:
         """Begin the request's span, under the client's if it sent one, and make it current."""
@@ -50,16 +53,16 @@ class Spans:
             return None
         scope = outgoing.scope
         parent = parent_of(scope["headers"])
-        span = self.tracer.start_span(_method(scope["method"]), parent, SpanKind.SERVER)
-        if span.is_recording():
-            span.set_attributes(_request_attributes(scope))
+        span = self.tracer.start(_method(scope["method"]), SpanKind.SERVER, within=parent)
+        if isinstance(span, OwnSpan):
+            _describe_request(span, scope)
         return _Begun(span, context.attach(trace.set_span_in_context(span, parent)))
 
     def request_ended(self, outgoing: Outgoing, begun: _Begun | None) -> None:
         """Name the request's span by its route and end it."""
         if begun is None:
             return
-        if begun.span.is_recording():
+        if isinstance(begun.span, OwnSpan):
             _add_answer(begun.span, outgoing.method, outgoing)
         begun.end()
 
@@ -70,7 +73,7 @@ class Spans:
         attributes = {**operation.driver.trace_attributes, "db.operation.name": operation.name}
         collection = attributes.get("db.collection.name")
         name = f"{operation.name} {collection}" if collection else operation.name
-        span = self.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        span = self.tracer.start(name, SpanKind.CLIENT, attributes)
         return _Begun(span, context.attach(trace.set_span_in_context(span)))
 
     def operation_ended(self, operation: Operation, begun: _Begun | None) -> None:
@@ -121,28 +124,36 @@ def _method(method: str) -> str:
     return method if method in _METHODS else "HTTP"  # the conventions: any client could make up names
 
 
-def _request_attributes(scope: Scope) -> dict[str, str | int]:
+def _describe_request(span: OwnSpan, scope: Scope) -> None:
     """Describe the request; the query is left out, for it may hold anything."""
-    method, scheme = scope["method"], scope.get("scheme", "http")
-    attributes: dict[str, str | int] = {
-        "http.request.method": method if method in _METHODS else "_OTHER",
-        "url.path": text(scope["path"]),
-        "url.scheme": scheme,
-        "network.protocol.version": scope.get("http_version", "1.1"),
-    }
     host = agent = ""
     for name, value in scope["headers"]:
         if name == b"host":
             host = value.decode("latin-1")
         elif name == b"user-agent":
             agent = value.decode("latin-1")
-    if host:
-        attributes["server.address"], attributes["server.port"] = _host_and_port(host, scheme)
+    attributes = {"url.path": text(scope["path"])}
     if agent:
         attributes["user_agent.original"] = agent
     client = scope.get("client")
     if client:
         attributes["client.address"] = client[0]
+    span.describe(attributes)
+    span.describe(_of_server(scope["method"], scope.get("scheme", "http"), scope.get("http_version", "1.1"), host))
+
+
+@lru_cache(maxsize=128)
+def _of_server(method: str, scheme: str, version: str, host: str) -> SharedAttributes:
+    """Describe how and where the request came in."""
+    attributes = SharedAttributes(
+        {
+            "http.request.method": method if method in _METHODS else "_OTHER",
+            "url.scheme": scheme,
+            "network.protocol.version": version,
+        }
+    )
+    if host:
+        attributes["server.address"], attributes["server.port"] = _host_and_port(host, scheme)
     return attributes
 
 
@@ -154,16 +165,23 @@ def _host_and_port(host: str, scheme: str) -> tuple[str, int]:
     return host, _DEFAULT_PORTS.get(scheme, 80)
 
 
-def _add_answer(span: Span, method: str, outgoing: Outgoing) -> None:
+def _add_answer(span: OwnSpan, method: str, outgoing: Outgoing) -> None:
     status, route = outgoing.status, outgoing.match.route
-    if route is not None:
-        span.update_name(f"{_method(method)} {route.path}")
-        span.set_attribute("http.route", route.path)
-    if status == CLIENT_CLOSED_REQUEST:  # nothing was sent; nobody here failed
-        span.set_attribute("error.type", str(status))
+    path = route.path if route is not None else ""
+    span.describe(_of_answer(path, status), f"{_method(method)} {path}" if path else "")
+    if status == CLIENT_CLOSED_REQUEST:
         return
-    span.set_attribute("http.response.status_code", status)
     error = outgoing.error
     broke_off = error is not None and status < _BAD_REQUEST  # the answer was on its way by then
     if status >= _SERVER_ERROR or broke_off:
         mark_error(span, str(status) if error is None else class_name(error), error)
+
+
+@lru_cache(maxsize=1024)
+def _of_answer(route: str, status: int) -> SharedAttributes:
+    attributes = SharedAttributes({"http.route": route} if route else {})
+    if status == CLIENT_CLOSED_REQUEST:  # nothing was sent; nobody here failed
+        attributes["error.type"] = str(status)
+    else:
+        attributes["http.response.status_code"] = status
+    return attributes

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import gzip
 import logging
-import random
 import threading
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
+from os import environ
 from typing import Any
 
 import requests
@@ -15,16 +17,29 @@ from opentelemetry.exporter.zipkin.json import ZipkinExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from structlog.typing import FilteringBoundLogger
 
-from .._logs.logging import request_ids
 from ..config import Settings
+from .otlp import encode_spans
+from .own_span import OwnTracer
+from .span_ids import SpanIds
 from .trace_target import TraceTarget
 
 EXPORT_TIMEOUT = 2
 """Seconds that the collector has to take a batch."""
+
+_SDK_SIZES = {"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"}
+_OWN_SIZES = (8192, 2048)
+"""Spans that may wait, and that are sent at once: four times the SDK's, which are lost at the pace of ours."""
+
+_COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
+
+_OF_SDK = {
+    *("OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
+    *("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
+    *("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "OTEL_SDK_DISABLED"),
+}
 
 _LOUD_LOGGERS = (
     "opentelemetry.exporter",  # reports each failed attempt; we say it once
@@ -43,13 +58,15 @@ class TraceExport:
         self._target = target
         self._logger = logger
         self._gate = _Gate()
-        self.provider = TracerProvider(
-            sampler=ParentBasedTraceIdRatio(settings.tracer_ratio),
+        of_new_traces = TraceIdRatioBased(settings.tracer_ratio)
+        self.provider = _Provider(
+            self._gate,
+            sampler=ParentBased(of_new_traces),
             resource=Resource.create({"service.name": settings.app_name, "service.version": settings.app_version}),
             shutdown_on_exit=False,
-            id_generator=_Ids(),
+            id_generator=SpanIds(),
         )
-        self.provider.add_span_processor(self._gate)
+        self.tracer = OwnTracer(self.provider, of_new_traces, self._gate.on_end, lambda: self.provider.only_sdk)
         if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):  # nobody has set one
             trace.set_tracer_provider(self.provider)
 
@@ -57,7 +74,10 @@ class TraceExport:
         """Start to send spans."""
         for name in _LOUD_LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        self._gate.batches = BatchSpanProcessor(_Exporter(self._target, self._logger))
+        queue, batch = (None, None) if _SDK_SIZES & environ.keys() else _OWN_SIZES
+        self._gate.batches = BatchSpanProcessor(
+            _Exporter(self._target, self._logger), max_queue_size=queue, max_export_batch_size=batch
+        )
 
     async def close(self) -> None:
         """Send what is left and stop. Where nobody waits for the end any more, the rest is lost."""
@@ -87,20 +107,32 @@ class _Gate(SpanProcessor):
             self.batches.on_end(span)
 
 
-class _Ids(RandomIdGenerator):
-    """Begin each trace of a request with the request's correlation id, so that logs and traces agree."""
+class _Provider(TracerProvider):
+    """Know whether all spans must be the SDK's: others process them too, or OTEL_* says what only it heeds."""
 
-    def generate_trace_id(self) -> int:
-        current, _ = request_ids.get()
-        return int(current, 16) if current else random.getrandbits(128) or 1
+    def __init__(self, gate: _Gate, **options: Any) -> None:
+        super().__init__(**options)
+        super().add_span_processor(gate)
+        self.only_sdk = bool(_OF_SDK & environ.keys())
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        super().add_span_processor(span_processor)
+        self.only_sdk = True
 
 
 class _Session(requests.Session):
-    """Remember how the last attempt ended: the exporters log it, and tell nobody else."""
+    """Remember how the last attempt ended: the exporters log it, and tell nobody else.
+
+    `body`, if there is one, goes instead of what the exporter has encoded.
+    """
 
     outcome = ""
+    body: bytes | None = None
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        if self.body is not None:
+            encoding = request.headers.get("Content-Encoding")
+            request.prepare_body(_COMPRESS[str(encoding)](self.body) if encoding else self.body, None)
         try:
             response = super().send(request, **options)
         except Exception as error:
@@ -118,15 +150,19 @@ class _Exporter(SpanExporter):
         self._logger = logger
         self._session = _Session()
         self._session.headers.update(target.headers)
+        self._is_otlp = target.exporter == "otlp"
         self._exporter: SpanExporter = (
             OTLPSpanExporter(target.endpoint, timeout=EXPORT_TIMEOUT, session=self._session)
-            if target.exporter == "otlp"
+            if self._is_otlp
             else ZipkinExporter(endpoint=target.endpoint, timeout=EXPORT_TIMEOUT, session=self._session)
         )
         self._failing = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         try:
+            if self._is_otlp:
+                self._session.body = encode_spans(spans)
+                spans = ()  # the exporter's part is to send, again if need be
             result = self._exporter.export(spans)
         except Exception as error:  # noqa: BLE001 - Zipkin's exporter raises what requests does
             self._session.outcome = type(error).__name__

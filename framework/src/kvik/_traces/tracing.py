@@ -56,7 +56,7 @@ class Tracing:
             self._observers.add_outermost(self._spans)
             self._stores.offer("use_tracer", self._export.provider.get_tracer("kvik.driver"))
         self._export.open()
-        self._spans.tracer = self._export.provider.get_tracer("kvik")
+        self._spans.tracer = self._export.tracer
 
     async def stop(self) -> None:
         """Send the last spans, within 5 seconds, and make no more."""
@@ -74,7 +74,7 @@ class Tracing:
             return _NO_SPAN
         from .spans import ChildSpan  # noqa: PLC0415 - imported by now
 
-        return ChildSpan(self._spans.tracer, name, attributes)
+        return ChildSpan(self._spans.tracer.of_sdk, name, attributes)
 
     def _find_target(self) -> TraceTarget | None:
         try:
