@@ -24,12 +24,16 @@ class Handling:
 
     def __init__(self, container: Container) -> None:
         self._container = container
+        self._seconds = container.settings.request_timeout
 
     async def answer(self, endpoint: Endpoint, outgoing: Outgoing, incoming: Incoming, send: Send | None) -> None:
         """Call the endpoint's handler and send what it gives, or what it raises means."""
         context = Context(self._container, incoming, outgoing)
         try:
-            result = await self._call(endpoint, context, incoming)
+            if endpoint.is_coroutine and self._seconds is None:
+                result = await until_client_leaves(endpoint.target, context, incoming)
+            else:
+                result = await self._call(endpoint, context, incoming)
             reply = reply_to_data(result, incoming.method)
             if reply is not None and send is None and outgoing.write(reply):
                 context.start_background()
@@ -77,8 +81,7 @@ class Handling:
             work = until_client_leaves(endpoint.target, context, incoming)
         else:
             work = self._call_in_thread(endpoint.target, context)
-        seconds = self._container.settings.request_timeout
-        return work if seconds is None else _within(seconds, work)
+        return work if self._seconds is None else _within(self._seconds, work)
 
     async def _call_in_thread(self, handler: Callable[[Context], Any], context: Context) -> Any:
         try:

@@ -3,10 +3,10 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from starlette.responses import FileResponse, StreamingResponse
 from starlette.responses import Response as StarletteResponse
 
@@ -32,13 +32,12 @@ _NOT_ENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
 _EVENT_STREAM = "text/event-stream"
 
 
-@dataclass(slots=True, eq=False)
-class Reply:
+class Reply(msgspec.Struct, eq=False):
     """Hold a finished answer; without a body it has no Content-Type either."""
 
     status: int
     body: bytes
-    headers: RawHeaders = field(default_factory=list)
+    headers: RawHeaders = []
     content_type: bytes = JSON
 
     def head(self) -> RawHeaders:

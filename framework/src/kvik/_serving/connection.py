@@ -18,7 +18,7 @@ from ..config import Settings
 from ..errors import HTTPError
 from .body_pace import Arrival, LingeringTransport
 from .deadline import Deadline
-from .refusal import check_headers, head_size, header_too_large, meaning, refusal
+from .refusal import check_headers, head_size, header_too_large, is_clear, meaning, refusal
 
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 16 * 1024 * 1024
@@ -127,7 +127,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Check the head, and start the app; raises HTTPError to stop the parser."""
         self.first_values = first_values(self.headers)
-        self._check_head()
+        if self._run_is_long or not is_clear(self.headers, self.first_values):
+            self._check_head()
         self.begin_answer()
         self._at = "body"
         self._deadline.clear()
@@ -161,7 +162,7 @@ class Connection(HttpToolsProtocol):
         limit = self._settings.max_header_size
         if self._run_is_long and head_size(self.parser.get_method(), self.url, self.headers) > limit:
             raise header_too_large(limit)
-        check_headers(self.headers, self.first_values, self.parser)
+        check_headers(self.headers, self.parser)
 
     # What goes out
 

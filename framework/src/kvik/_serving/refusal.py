@@ -11,11 +11,13 @@ _ENDS = len(" HTTP/1.1\r\n\r\n")
 _HEADER_ENDS = len(": \r\n")
 
 
-def check_headers(headers: RawHeaders, first: FirstValues, parser: httptools.HttpRequestParser) -> None:
+def is_clear(headers: RawHeaders, first: FirstValues) -> bool:
+    """Tell whether there is nothing to check: no header stands twice, and the body is framed by its length."""
+    return len(first) == len(headers) and b"host" in first and b"transfer-encoding" not in first
+
+
+def check_headers(headers: RawHeaders, parser: httptools.HttpRequestParser) -> None:
     """Raise HTTPError 400 where the headers leave open who is asked, or how the body is framed."""
-    is_known = b"host" in first and b"transfer-encoding" not in first and len(first) == len(headers)
-    if is_known:  # as of most requests: nothing stands twice
-        return
     hosts = 0
     for name, value in headers:
         if name == b"host":
