@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
 from ._kv.counters import added
+from ._kv.time_slice import TimeSlice
 from .kv_errors import Conflict, ValueTooLarge
 
 _EXPIRED_PER_WRITE: Final = 4
@@ -38,7 +39,8 @@ class MemoryStore:
     has expired, then what was read or written least recently. A single entry above `max_bytes` is ValueTooLarge.
     Expiry goes by `clock`, seconds since the epoch; a test may assign another at any time.
 
-    Methods run on the event loop and have no await inside, so each is atomic. Not for use from other threads.
+    Methods run on the event loop, and those of one key have no await inside, so each is atomic. Not for use from
+    other threads.
     """
 
     limits: ClassVar[_Limits] = _Limits()
@@ -101,18 +103,31 @@ class MemoryStore:
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, str]:
         """Return the values of those keys that are there."""
-        found = ((key, self._live(key)) for key in keys)
-        return {key: item.value for key, item in found if item is not None}
+        found: dict[str, str] = {}
+        time_slice = TimeSlice()
+        for key in keys:
+            item = self._live(key)
+            if item is not None:
+                found[key] = item.value
+            if time_slice.is_over():
+                await time_slice.give_way()
+        return found
 
     async def set_many(self, items: Mapping[str, str], expires_at: float | None = None) -> None:
         """Create or replace several keys, with one expiry or none."""
+        time_slice = TimeSlice()
         for key, value in items.items():
             self._put(key, value, expires_at)
+            if time_slice.is_over():
+                await time_slice.give_way()
 
     async def delete_many(self, keys: Sequence[str]) -> None:
         """Delete several keys; missing ones are no error."""
+        time_slice = TimeSlice()
         for key in keys:
             self._drop(key)
+            if time_slice.is_over():
+                await time_slice.give_way()
 
     async def increment(self, key: str, delta: int) -> int:
         """Add to a number, 0 if there is none, and return the sum; the expiry stays.
