@@ -116,7 +116,7 @@ class MemoryStore:
     async def set_many(self, items: Mapping[str, str], expires_at: float | None = None) -> None:
         """Create or replace several keys, with one expiry or none."""
         time_slice = TimeSlice()
-        for key, value in items.items():
+        for key, value in dict(items).items():
             self._put(key, value, expires_at)
             if time_slice.is_over():
                 await time_slice.give_way()

@@ -114,7 +114,7 @@ class Driver:
             issubclass(kind, str) for kind in set(map(type, found.values()))
         ):
             raise self._broken("get_many", found, "a mapping of found keys to str")
-        return found if isinstance(found, dict) else dict(found)
+        return dict(found)
 
     async def set_many(self, items: Mapping[str, str], expires_at: float | None = None) -> None:
         """Create or replace several keys."""
@@ -201,6 +201,7 @@ class Driver:
             raise
         finally:
             self._observers.operation_ended(operation, ended_by, time.perf_counter() - started, begun)
+            del ended_by  # which holds this frame in its traceback: they would keep each other
 
     def _unsupported(self, capability: str, operation: str) -> Unsupported:
         return Unsupported(
