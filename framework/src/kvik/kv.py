@@ -11,6 +11,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from time import perf_counter
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, overload
 
 from ._kv import deadline as deadlines
@@ -24,7 +25,7 @@ from ._kv.keys import Keys
 from ._kv.partial import told_by_keys
 from ._kv.single_flight import SingleFlight
 from ._kv.store import KVStore
-from ._kv.time_slice import TimeSlice
+from ._kv.time_slice import next_slice, slice_end
 from ._kv.values import TEXT, Values, json_values
 from ._observers import Observers
 from .health import Health
@@ -278,14 +279,14 @@ class KV(Generic[V]):
             failure, texts = error, dict(error.results or {})
         values: dict[str, V] = {}
         corrupt: dict[str, KVError] = {}
-        time_slice = TimeSlice()
+        end = slice_end()
         for place, text in texts.items():
             try:
                 values[self._keys.logical(place)] = self._decoded(text, "get_many")
             except Corrupt as error:
                 corrupt[place] = error
-            if time_slice.is_over():
-                await time_slice.give_way()
+            if perf_counter() >= end:
+                end = await next_slice()
         if corrupt and failure is None:
             problem = "some values are corrupt"
             failure = PartialFailure(problem, store=self.name, operation="get_many", outcome="not_applied")
@@ -301,11 +302,11 @@ class KV(Generic[V]):
         where all failed alike, that error. Without `batch` the keys are written one by one, 16 at a time.
         """
         texts: dict[str, str] = {}
-        time_slice = TimeSlice()
+        end = slice_end()
         for key, value in dict(items).items():
             texts[self._keys.physical(key, "set_many")] = self._encoded(value, "set_many")
-            if time_slice.is_over():
-                await time_slice.give_way()
+            if perf_counter() >= end:
+                end = await next_slice()
         expires_at = self._expiry(ttl, "set_many")
         try:
             await fallbacks.set_many(self._driver, texts, expires_at)

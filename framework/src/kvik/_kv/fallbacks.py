@@ -5,13 +5,14 @@ Keys here are the store's own.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 from ..kv_errors import KVError, Outcome, PartialFailure
 from .contention import ATTEMPTS, retry_conflicts
 from .counters import added
 from .driver import Driver
-from .time_slice import TimeSlice
+from .time_slice import next_slice, slice_end
 
 _AT_ONCE = 16
 """Operations of one batch that run at the same time."""
@@ -87,9 +88,9 @@ async def _each(
     done: list[str] = []
     errors: dict[str, KVError] = {}
     waiting = iter(keys)
-    time_slice = TimeSlice(_AT_ONCE)  # for drivers that answer without ever waiting
 
     async def work() -> None:
+        end = slice_end(_AT_ONCE)  # for drivers that answer without ever waiting
         for key in waiting:
             try:
                 await call(key)
@@ -97,8 +98,8 @@ async def _each(
                 errors[key] = error
             else:
                 done.append(key)
-            if time_slice.is_over():
-                await time_slice.give_way()
+            if perf_counter() >= end:
+                end = await next_slice(_AT_ONCE)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(_AT_ONCE, len(keys))):

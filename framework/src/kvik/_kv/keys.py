@@ -9,11 +9,12 @@ Inside a component `%`, `/` and `:` are escaped, so the first ":" ends the path,
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import TypeVar
 
 from ..kv_errors import InvalidKey
 from .texts import is_longer, text_problem, told
-from .time_slice import TimeSlice
+from .time_slice import next_slice, slice_end
 
 T = TypeVar("T")
 
@@ -49,11 +50,11 @@ class Keys:
         if isinstance(keys, str):
             raise TypeError(f"{operation} takes several keys, not a str")
         physical: dict[str, None] = {}
-        time_slice = TimeSlice()
+        end = slice_end()
         for key in list(keys):
             physical[self.physical(key, operation)] = None
-            if time_slice.is_over():
-                await time_slice.give_way()
+            if perf_counter() >= end:
+                end = await next_slice()
         return list(physical)
 
     def physical_prefix(self, prefix: str, operation: str) -> str:

@@ -1,30 +1,28 @@
-"""Long work on the event loop, in slices: whatever else waits for the loop has its turn between two of them."""
+"""Long work on the event loop, in slices: whatever else waits for the loop has its turn between two of them.
+
+    end = slice_end()
+    for item in items:
+        ...
+        if perf_counter() >= end:
+            end = await next_slice()
+
+That is written out in each loop, for a call in its place would take as long as what most of them do with an item.
+"""
 
 import asyncio
-import time
+from time import perf_counter
 from typing import Final
 
 _SECONDS: Final = 0.001
 """A fifth of what a call may keep the loop: a slice ends after an item only, and other work may be as long."""
 
 
-class TimeSlice:
-    """Tell work that goes on item by item, in so many tasks at once, when it is the others' turn."""
+def slice_end(tasks: int = 1) -> float:
+    """Give the moment at which a slice that begins now is over, where so many tasks do the same work."""
+    return perf_counter() + _SECONDS / tasks
 
-    __slots__ = ("_end", "_seconds")
 
-    def __init__(self, tasks: int = 1) -> None:
-        self._seconds = _SECONDS / tasks
-        self._begin()
-
-    def is_over(self) -> bool:
-        """Tell whether it is time for `give_way`."""
-        return time.perf_counter() >= self._end
-
-    async def give_way(self) -> None:
-        """Let the others have their turn, and begin another slice."""
-        await asyncio.sleep(0)
-        self._begin()
-
-    def _begin(self) -> None:
-        self._end = time.perf_counter() + self._seconds
+async def next_slice(tasks: int = 1) -> float:
+    """Let others have their turn, and begin another slice."""
+    await asyncio.sleep(0)
+    return slice_end(tasks)
