@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from .kv_errors import KVError
 
@@ -14,8 +13,7 @@ EndedBy: TypeAlias = KVError | asyncio.CancelledError | None
 """What ended an operation: its error, its cancellation, or None where it succeeded."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Operation:
+class Operation(NamedTuple):
     """Name a verb of a store: the store's name, its driver's, the verb's, and what a trace is to tell of it."""
 
     store: str
