@@ -1,7 +1,10 @@
 """The facade that handlers get: what it checks, and what it makes of a driver's exceptions."""
 
 import asyncio
+import contextlib
+import gc
 import threading
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -343,3 +346,28 @@ async def test_what_waits_for_a_thread_when_the_store_closes_fails() -> None:
     errors = [result for result in results if isinstance(result, kvik.Unavailable)]
     assert len(errors) == 4
     assert "closed" in str(errors[0])
+
+
+@pytest.mark.parametrize("kind", [ConnectionError, asyncio.CancelledError])
+async def test_what_has_failed_is_freed_at_once(kind: type[BaseException]) -> None:
+    """An operation's end leaves no cycle behind: what a caller held is freed without the garbage collector."""
+
+    class Held:
+        pass
+
+    class Raising(MemoryStore):
+        async def get(self, key: str) -> str | None:
+            raise kind
+
+    async def fail() -> "weakref.ref[Held]":
+        held = Held()
+        with contextlib.suppress(kvik.KVError, asyncio.CancelledError):
+            await KV(Raising()).get("k")
+        return weakref.ref(held)
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert (await fail())() is None
+    finally:
+        gc.enable()

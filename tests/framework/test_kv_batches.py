@@ -8,6 +8,8 @@ import pytest
 
 import kvik
 from kvik import KV, MemoryStore
+from kvik.testing._conformance.blocking import _check_pulse
+from support import Basic
 
 
 class OneByOne:
@@ -220,3 +222,34 @@ async def test_a_partial_failure_that_names_no_key_is_one_all_the_same() -> None
     with pytest.raises(kvik.PartialFailure) as caught:
         await kv.get_many(["a", "b"])
     assert (caught.value.results, caught.value.errors) == ({"a": "1"}, {})
+
+
+@pytest.mark.parametrize("store", [MemoryStore(), Basic()], ids=["with a batch", "without one"])
+@pytest.mark.parametrize("verb", ["set_many", "get_many", "delete_many"])
+async def test_a_large_batch_does_not_block_the_loop(store: Any, verb: str) -> None:
+    """However many keys there are, the loop stands still for at most 5 ms, also where the store never waits."""
+    kv = KV(store).namespace("large").typed(int)
+    items = {f"key-{number}": number for number in range(30_000)}
+    await kv.set_many(items)
+
+    async def prepare(_: int) -> Any:
+        return lambda: getattr(kv, verb)(items)
+
+    await _check_pulse(verb, prepare)
+
+
+async def test_the_keys_of_a_batch_are_the_callers_own() -> None:
+    """What the caller does to his collection while a batch is at work changes nothing."""
+    kv = KV(MemoryStore())
+    items = {f"key-{number}": "v" for number in range(30_000)}
+    keys = set(items)
+    writing = asyncio.create_task(kv.set_many(items))
+    await asyncio.sleep(0)
+    assert not writing.done()  # it is in the midst of it
+    items.clear()
+    await writing
+    reading = asyncio.create_task(kv.get_many(keys))
+    await asyncio.sleep(0)
+    assert not reading.done()
+    keys.clear()
+    assert len(await reading) == 30_000

@@ -170,6 +170,67 @@ async def test_a_driver_that_will_not_be_cancelled_keeps_its_answer() -> None:
     assert task.cancelling() == 0
 
 
+async def test_a_driver_that_fails_when_it_is_cancelled_ran_out_of_time() -> None:
+    """Whatever a driver raises when it is cut off is DeadlineExceeded; its own error is the cause."""
+
+    class Complaining(MemoryStore):
+        async def get(self, key: str) -> str | None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise ConnectionError("interrupted") from None
+            return None
+
+    kv = KV(Complaining())
+    with kv.deadline(0.01), pytest.raises(kvik.DeadlineExceeded) as caught:
+        await kv.get("k")
+    assert isinstance(caught.value.__cause__, ConnectionError)
+
+
+async def test_a_driver_waits_as_any_coroutine_does() -> None:
+    """What it waits for gives it results and exceptions, several times over, before it answers."""
+    loop = asyncio.get_running_loop()
+
+    class Waiting(MemoryStore):
+        async def get(self, key: str) -> str | None:
+            seen = []
+            for outcome in ("one", ConnectionError("two"), "three", ConnectionError("four")):
+                future: asyncio.Future[str] = loop.create_future()
+                if isinstance(outcome, str):
+                    loop.call_soon(future.set_result, outcome)
+                else:
+                    loop.call_soon(future.set_exception, outcome)
+                try:
+                    seen.append(await future)
+                except ConnectionError as error:
+                    seen.append(f"no {error}")
+            return ", ".join(seen)
+
+    assert await KV(Waiting()).get("k") == "one, no two, three, no four"
+
+
+async def test_a_driver_that_never_waits_is_not_looked_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operation that is answered at once costs no timer; one that waits has one as long as it does."""
+    loop = asyncio.get_running_loop()
+    timers: list[float] = []
+    call_later = loop.call_later
+
+    def count(delay: float, *args: Any) -> asyncio.TimerHandle:
+        timers.append(delay)
+        return call_later(delay, *args)
+
+    class Sleeping(MemoryStore):
+        async def get(self, key: str) -> str | None:
+            await asyncio.sleep(0)
+            return await super().get(key)
+
+    monkeypatch.setattr(loop, "call_later", count)
+    await KV(MemoryStore()).set("k", "v")
+    assert timers == []
+    await KV(Sleeping()).get("k", None)
+    assert len(timers) == 1
+
+
 def test_a_store_outlives_the_loop_that_it_began_on() -> None:
     """Limits hold on every loop on which a store is used, one after the other."""
     kv = KV(Asking(hangs=True))

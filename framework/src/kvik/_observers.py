@@ -1,30 +1,36 @@
 """Who is told of what an app does: metrics, traces, and whatever else looks on."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
-import msgspec
+from .kv_errors import KVError
 
 if TYPE_CHECKING:
-    from ._kv.driver import Driver
     from ._requests.outgoing import Outgoing
-    from .kv_errors import KVError
+
+EndedBy: TypeAlias = KVError | asyncio.CancelledError | None
+"""What ended an operation: its error, its cancellation, or None where it succeeded."""
 
 
-class Operation(msgspec.Struct, eq=False):
-    """Tell of one call of a store's method; at its end also how it went.
+class Operation(NamedTuple):
+    """Name a verb of a store: the store's name, its driver's, the verb's, and what a trace is to tell of it."""
 
-    `error` is None where it succeeded, and where it was `cancelled`.
-    """
-
-    driver: "Driver"
+    store: str
+    driver: str
     name: str
-    error: "KVError | None" = None
-    cancelled: bool = False
-    seconds: float = 0.0
+    trace_attributes: Mapping[str, str]
+
+
+def outcome_of(error: EndedBy) -> str:
+    """Give the word for how an operation ended: ok, cancelled, or the error's code."""
+    if error is None:
+        return "ok"
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else error.code
 
 
 class Observer(Protocol):
-    """Be told when a request or a store's operation begins, and when it ends.
+    """Be told when a request begins and ends, and when a store's operation has ended.
 
     What a `began` returns is given to the `ended` of the same request or operation, which runs in the same task
     and context. Neither may raise, nor wait for anything.
@@ -36,29 +42,34 @@ class Observer(Protocol):
     def request_ended(self, outgoing: "Outgoing", begun: Any) -> None:
         """Look at a request whose route, status, error and seconds are known."""
 
+    def operation_ended(self, operation: Operation, error: EndedBy, seconds: float, begun: Any) -> None:
+        """Look at how an operation ended, and at the seconds that it took."""
+
+
+class Outermost(Observer, Protocol):
+    """Be told of a begin before all others, also of an operation's, and of an end after them."""
+
     def operation_began(self, operation: Operation) -> Any:
         """Look at an operation that the driver is about to be called for."""
-
-    def operation_ended(self, operation: Operation, begun: Any) -> None:
-        """Look at an operation whose error and seconds are known."""
 
 
 class Observers:
     """Hold the observers of an app, and tell them all: of an end, the last that was told of the begin first."""
 
     def __init__(self) -> None:
-        self._observers: tuple[Observer, ...] = ()
         self._of_requests: tuple[Observer, ...] = ()
+        self._of_operations: tuple[Observer, ...] = ()  # without the outermost; the last that was added first
+        self._outermost: Outermost | None = None
 
     def add(self, observer: Observer, *, of_requests: bool = True) -> None:
         """Tell this observer too, of operations alone where requests do not concern it."""
-        self._observers = (*self._observers, observer)
+        self._of_operations = (observer, *self._of_operations)
         if of_requests:
             self._of_requests = (*self._of_requests, observer)
 
-    def add_outermost(self, observer: Observer) -> None:
-        """Tell this observer too, of a begin before all others and of an end after them."""
-        self._observers = (observer, *self._observers)
+    def add_outermost(self, observer: Outermost) -> None:
+        """Tell this observer too; there is one outermost at most."""
+        self._outermost = observer
         self._of_requests = (observer, *self._of_requests)
 
     def request_began(self, outgoing: "Outgoing") -> Any:
@@ -77,11 +88,14 @@ class Observers:
         for observer, own in zip(reversed(observers), reversed(begun), strict=True):
             observer.request_ended(outgoing, own)
 
-    def operation_began(self, operation: Operation) -> list[Any]:
+    def operation_began(self, operation: Operation) -> Any:
         """Tell of an operation's begin."""
-        return [observer.operation_began(operation) for observer in self._observers]
+        outermost = self._outermost
+        return None if outermost is None else outermost.operation_began(operation)
 
-    def operation_ended(self, operation: Operation, begun: list[Any]) -> None:
+    def operation_ended(self, operation: Operation, error: EndedBy, seconds: float, begun: Any) -> None:
         """Tell of an operation's end."""
-        for observer, own in zip(reversed(self._observers), reversed(begun), strict=True):
-            observer.operation_ended(operation, own)
+        for observer in self._of_operations:
+            observer.operation_ended(operation, error, seconds, None)
+        if self._outermost is not None:
+            self._outermost.operation_ended(operation, error, seconds, begun)

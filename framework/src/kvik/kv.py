@@ -11,6 +11,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from time import perf_counter
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, overload
 
 from ._kv import deadline as deadlines
@@ -24,6 +25,7 @@ from ._kv.keys import Keys
 from ._kv.partial import told_by_keys
 from ._kv.single_flight import SingleFlight
 from ._kv.store import KVStore
+from ._kv.time_slice import next_slice, slice_end
 from ._kv.values import TEXT, Values, json_values
 from ._observers import Observers
 from .health import Health
@@ -269,19 +271,22 @@ class KV(Generic[V]):
         PartialFailure, with the values found as `results` and an error for each other key, if only some could be
         read; where all failed alike, that error. Without `batch` the keys are read one by one, 16 at a time.
         """
-        physical = self._keys.physical_all(keys, "get_many")
+        physical = await self._keys.physical_all(keys, "get_many")
         failure: PartialFailure | None = None
         try:
-            texts = await fallbacks.get_many(self._driver, list(physical))
+            texts = await fallbacks.get_many(self._driver, physical)
         except PartialFailure as error:
             failure, texts = error, dict(error.results or {})
         values: dict[str, V] = {}
         corrupt: dict[str, KVError] = {}
+        end = slice_end()
         for place, text in texts.items():
             try:
                 values[self._keys.logical(place)] = self._decoded(text, "get_many")
             except Corrupt as error:
                 corrupt[place] = error
+            if perf_counter() >= end:
+                end = await next_slice()
         if corrupt and failure is None:
             problem = "some values are corrupt"
             failure = PartialFailure(problem, store=self.name, operation="get_many", outcome="not_applied")
@@ -296,9 +301,12 @@ class KV(Generic[V]):
         PartialFailure, with the keys written as `results` and an error for each other key, if only some could be;
         where all failed alike, that error. Without `batch` the keys are written one by one, 16 at a time.
         """
-        texts = {
-            self._keys.physical(key, "set_many"): self._encoded(value, "set_many") for key, value in items.items()
-        }
+        texts: dict[str, str] = {}
+        end = slice_end()
+        for key, value in dict(items).items():
+            texts[self._keys.physical(key, "set_many")] = self._encoded(value, "set_many")
+            if perf_counter() >= end:
+                end = await next_slice()
         expires_at = self._expiry(ttl, "set_many")
         try:
             await fallbacks.set_many(self._driver, texts, expires_at)
@@ -307,9 +315,9 @@ class KV(Generic[V]):
 
     async def delete_many(self, keys: Iterable[str]) -> None:
         """Delete several keys, which is not atomic; it fails as `set_many` does."""
-        physical = self._keys.physical_all(keys, "delete_many")
+        physical = await self._keys.physical_all(keys, "delete_many")
         try:
-            await fallbacks.delete_many(self._driver, list(physical))
+            await fallbacks.delete_many(self._driver, physical)
         except PartialFailure as failure:
             raise self._unwritten(failure, asked=len(physical)) from failure.__cause__
 

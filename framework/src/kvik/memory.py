@@ -6,9 +6,11 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
 from typing import Any, ClassVar, Final, NamedTuple
 
 from ._kv.counters import added
+from ._kv.time_slice import next_slice, slice_end
 from .kv_errors import Conflict, ValueTooLarge
 
 _EXPIRED_PER_WRITE: Final = 4
@@ -36,7 +38,8 @@ class MemoryStore:
     has expired, then what was read or written least recently. A single entry above `max_bytes` is ValueTooLarge.
     Expiry goes by `clock`, seconds since the epoch; a test may assign another at any time.
 
-    Methods run on the event loop and have no await inside, so each is atomic. Not for use from other threads.
+    Methods run on the event loop, and those of one key have no await inside, so each is atomic. Not for use from
+    other threads.
     """
 
     limits: ClassVar[_Limits] = _Limits()
@@ -99,18 +102,31 @@ class MemoryStore:
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, str]:
         """Return the values of those keys that are there."""
-        found = ((key, self._live(key)) for key in keys)
-        return {key: item.value for key, item in found if item is not None}
+        found: dict[str, str] = {}
+        end = slice_end()
+        for key in keys:
+            item = self._live(key)
+            if item is not None:
+                found[key] = item.value
+            if perf_counter() >= end:
+                end = await next_slice()
+        return found
 
     async def set_many(self, items: Mapping[str, str], expires_at: float | None = None) -> None:
         """Create or replace several keys, with one expiry or none."""
-        for key, value in items.items():
+        end = slice_end()
+        for key, value in dict(items).items():
             self._put(key, value, expires_at)
+            if perf_counter() >= end:
+                end = await next_slice()
 
     async def delete_many(self, keys: Sequence[str]) -> None:
         """Delete several keys; missing ones are no error."""
+        end = slice_end()
         for key in keys:
             self._drop(key)
+            if perf_counter() >= end:
+                end = await next_slice()
 
     async def increment(self, key: str, delta: int) -> int:
         """Add to a number, 0 if there is none, and return the sum; the expiry stays.

@@ -36,8 +36,8 @@ def remove_all(connection: sqlite3.Connection, keys: Sequence[bytes]) -> list[st
 
 
 async def encode_keys(keys: Iterable[str]) -> list[bytes]:
-    """Check and encode all, before anything is done with one; the loop comes round meanwhile."""
-    return [encode_key(key) async for key in _in_turns(dict.fromkeys(keys))]
+    """Check and encode all, each once, before anything is done with one; the loop comes round meanwhile."""
+    return list({encode_key(key): None async for key in _in_turns(keys)})
 
 
 async def encode_items(items: Mapping[str, str]) -> list[Item]:
@@ -82,14 +82,14 @@ async def run(
 
     Raise `partial_failure` when a chunk fails after others have succeeded, its own error when the first one fails.
     """
-    all_chunks = list(chunks)
-    for number, chunk in enumerate(all_chunks):
+    waiting = iter(chunks)
+    for number, chunk in enumerate(waiting):
         try:
             collect(await work(chunk))
         except SQLiteError as error:
             if number == 0:
                 raise
-            raise _partial_failure(error, results, all_chunks[number:]) from error
+            raise _partial_failure(error, results, [chunk, *waiting]) from error
 
 
 def _partial_failure(

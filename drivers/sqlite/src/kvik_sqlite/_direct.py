@@ -4,8 +4,7 @@ Never where it could block the event loop for long:
 - in WAL mode a reader waits for no writer, and a busy timeout of 0 ends what would have to wait for a lock;
 - a large value is refused by its row's header alone;
 - a page that is in no cache has to come from the disk, and after a crash of another process a reader may have to
-  look through the WAL. Nothing tells beforehand, so each read is timed, and after a slow one all go to the threads
-  for a while, twice as long if the last pause did not help.
+  look through the WAL. Nothing tells beforehand, so each read is timed, and slow ones are limited (see Allowance).
 Whatever goes wrong here, the same read in a thread gives the answer or the error.
 """
 
@@ -13,15 +12,19 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
-from ._errors import Versioned
-from ._reads import Clock, refuse_large_values, small_entry
+from ._reads import Clock, refuse_large_values
 from ._schema import close_connection
 
+T = TypeVar("T")
+
 SLOW_SECONDS = 0.001
+SAVED_SECONDS = 0.00005  # by a read that no thread was woken for: 50 to 70 µs were measured
+MOST_SECONDS = 0.02  # that slow reads may cost at once: a few that met a busy machine, or two a slow disk
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 30.0
-_ENOUGH = 100  # fast reads after a pause show that it was over: a busy machine makes one slow now and then
+_ENOUGH = 100  # fast reads after a pause show that it was over
 
 
 class DirectReads:
@@ -29,41 +32,63 @@ class DirectReads:
 
     def __init__(self, connection: sqlite3.Connection, *, timer: Callable[[], float] = time.perf_counter) -> None:
         connection.execute("PRAGMA busy_timeout = 0")
+        connection.text_factory = (
+            str  # the fastest; its errors hold the value, but none of them leaves this module
+        )
         refuse_large_values(connection)
         self._connection = connection
+        self._cursor = connection.cursor()  # kept, since making one takes as long as half the rest of this
         self._timer = timer
         self._lock = threading.Lock()  # against close(), which comes from another thread
-        self._closed = False
+        self._allowance = Allowance()
         self._paused_until = -1.0
-        self._pause = 0.0
-        self._fast_reads = _ENOUGH
 
-    def attempt(self, key: bytes, clock: Clock) -> tuple[Versioned | None] | None:
-        """Return the entry, None if there is none, in a tuple; or None where a thread has to read it."""
+    def attempt(
+        self, read: Callable[[sqlite3.Cursor, bytes, Clock], T], key: bytes, clock: Clock
+    ) -> tuple[T] | None:
+        """Return what `read` does, in a tuple; or None where a thread has to do it."""
         began = self._timer()
         if began < self._paused_until or not self._lock.acquire(blocking=False):
             return None
         try:
-            if self._closed:
-                return None
-            return (small_entry(self._connection, key, clock),)
-        except Exception:  # noqa: BLE001 - the thread meets it too, and tells
+            return (read(self._cursor, key, clock),)
+        except Exception:  # noqa: BLE001 - the thread meets it too, and tells; also of a connection that is closed
             return None
         finally:
             self._lock.release()
-            self._note(began, self._timer())
+            took = self._timer() - began
+            if took <= SLOW_SECONDS:
+                self._allowance.fast_reads += 1
+            else:
+                self._paused_until = began + took + self._allowance.pay(took)
 
     def stop(self) -> None:
         """Read no more, and close the connection; harmless when repeated."""
         with self._lock:
-            self._closed = True
-        close_connection(self._connection)
+            close_connection(self._connection)
 
-    def _note(self, began: float, ended: float) -> None:
-        if ended - began <= SLOW_SECONDS:
-            self._fast_reads += 1
-            return
-        helped = self._fast_reads >= _ENOUGH
-        self._pause = _FIRST_PAUSE if helped else min(2 * self._pause, _LONGEST_PAUSE)
-        self._paused_until = ended + self._pause
-        self._fast_reads = 0
+
+class Allowance:
+    """Tell for how long to leave reads to the threads after a slow one.
+
+    Slow reads may cost the loop what fast ones have saved it, and no more. So the one read in hundreds that a
+    busy machine interrupts changes nothing, whereas what has to wait for the disk goes to the threads after two or
+    three such reads; if it is still slow after the pause, the next one is twice as long.
+    """
+
+    def __init__(self) -> None:
+        self.fast_reads = 0  # since the last slow one
+        self._seconds = MOST_SECONDS
+        self._pause = 0.0
+
+    def pay(self, seconds: float) -> float:
+        """Pay for a slow read, and return the seconds of the pause that is due, or 0."""
+        if self.fast_reads >= _ENOUGH:
+            self._pause = 0.0
+        saved = self._seconds + self.fast_reads * SAVED_SECONDS
+        left = min(saved, MOST_SECONDS) - seconds
+        self._seconds, self.fast_reads = max(left, 0.0), 0
+        if left >= 0:
+            return 0.0
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE) or _FIRST_PAUSE
+        return self._pause

@@ -94,12 +94,11 @@ class SQLite:
 
     async def get(self, key: str) -> str | None:
         """Return the value of a key, or None where there is no such key."""
-        found = await self._file.entry(encode_key(key))
-        return None if found is None else found[0]
+        return await self._file.read_key(_reads.small_value, _reads.value, encode_key(key))
 
     async def get_versioned(self, key: str) -> Versioned | None:
         """Return value, version and expiry (or None) of a key, or None where there is no such key."""
-        return await self._file.entry(encode_key(key))
+        return await self._file.read_key(_reads.small_entry, _reads.entry, encode_key(key))
 
     async def set(self, key: str, value: str) -> None:
         """Create or replace a key; clear any expiry. The value is in the file when this returns."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from . import _reads
 from ._direct import DirectReads
-from ._errors import Outcome, SQLiteError, Versioned, translate
+from ._errors import Outcome, SQLiteError, translate
 from ._readers import Readers
+from ._reads import Clock
 from ._schema import Durability, open_connection, prepare
 from ._writer import Writer
 
@@ -33,6 +33,21 @@ class _Open:
     process: int
 
 
+class _Process:
+    """Know which process this is without asking the kernel at each read."""
+
+    def __init__(self) -> None:
+        self._look()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._look)
+
+    def _look(self) -> None:
+        self.id = os.getpid()
+
+
+_this_process: Final = _Process()
+
+
 class File:
     """Open and close the file, and run operations on it.
 
@@ -40,9 +55,7 @@ class File:
     current task has left, or None. Every method raises SQLiteError.
     """
 
-    def __init__(
-        self, path: Path, durability: Durability, busy_timeout: float, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, path: Path, durability: Durability, busy_timeout: float, clock: Clock) -> None:
         self.path = path
         self.remaining: Callable[[], float | None] = lambda: None
         self._durability = durability
@@ -61,14 +74,18 @@ class File:
             raise self._too_late("not_applied")
         return time.monotonic() + left
 
-    async def entry(self, key: bytes) -> Versioned | None:
-        """Return value, version and expiry of a live key, or None: at once where that cannot block the loop."""
+    async def read_key(
+        self,
+        small: Callable[[sqlite3.Cursor, bytes, Clock], T],
+        of_any_size: Callable[[sqlite3.Connection, bytes, Clock], T],
+        key: bytes,
+    ) -> T:
+        """Read one key: at once where that cannot block the loop and the value is small, else in a thread."""
         deadline = self.deadline()
-        current = self._opened()
-        answer = current.direct.attempt(key, self._clock)
+        answer = self._opened().direct.attempt(small, key, self._clock)
         if answer is not None:
             return answer[0]
-        return await self.read(lambda connection: _reads.entry(connection, key, self._clock), deadline)
+        return await self.read(lambda connection: of_any_size(connection, key, self._clock), deadline)
 
     async def read(self, work: Callable[[sqlite3.Connection], T], deadline: float | None) -> T:
         """Run a read in a thread; until `deadline`, which is not asked for here: a batch has one for all."""
@@ -82,7 +99,7 @@ class File:
         """Open the file, unless it is open."""
         with self._lifecycle:
             if self._open is not None:
-                self._check_process(self._open)
+                self._opened()
                 return
             try:
                 self._open = self._open_file()
@@ -92,11 +109,10 @@ class File:
     def close(self) -> None:
         """Finish what is queued and close the file, unless it is closed."""
         with self._lifecycle:
-            current = self._open
             self._refusal = "closed"
-            if current is None:
+            if self._open is None:
                 return
-            self._check_process(current)
+            current = self._opened()
             self._open = None
             self._stop(current)
 
@@ -121,16 +137,13 @@ class File:
         current = self._open
         if current is None:
             raise SQLiteError(f"{self.path}: {self._refusal}", code="unavailable")
-        self._check_process(current)
-        return current
-
-    def _check_process(self, current: _Open) -> None:
         # SQLite's connections do not survive a fork: used in the child, they can damage the file.
-        if current.process != os.getpid():
+        if current.process != _this_process.id:
             raise SQLiteError(
                 f"{self.path}: connected before a fork; make and connect a SQLite in each process",
                 code="misconfigured",
             )
+        return current
 
     def _open_file(self) -> _Open:
         prepare(self.path, self._durability, self._busy_timeout)
@@ -145,7 +158,7 @@ class File:
             Writer(writer, self.path, self._busy_timeout, self._clock),
             Readers(readers, self.path),
             direct_reads,
-            os.getpid(),
+            _this_process.id,
         )
 
     def _stop(self, current: _Open) -> None:

@@ -42,32 +42,33 @@ async def encode_value(value: object) -> Value:
 
     A large one that is not ASCII has to be encoded, in pieces: whole it would stop the event loop for long.
     """
-    text = _check_text(value, "value", "invalid_value")
-    if text.isascii():  # known without looking at each character
-        _check_size(len(text))
-        return text
+    if not isinstance(value, str):
+        raise _no_text(value, "value", "invalid_value")
+    if value.isascii():  # known without looking at each character
+        _check_size(len(value))
+        return value
     encoded = bytearray()
-    for start in range(0, len(text), _PIECE):
+    for start in range(0, len(value), _PIECE):
         if start:
             await asyncio.sleep(0)
-        encoded += encode_text(text[start : start + _PIECE], "value", "invalid_value")
+        encoded += encode_text(value[start : start + _PIECE], "value", "invalid_value")
     _check_size(len(encoded))
-    return encoded if len(text) > _PIECE else text
+    return encoded if len(value) > _PIECE else value
 
 
 def encode_text(text: object, noun: str, code: Literal["invalid_key", "invalid_value"]) -> bytes:
     """Return the UTF-8; raise an error with this code, which names the noun, for what has none."""
+    if not isinstance(text, str):
+        raise _no_text(text, noun, code)
     try:
-        return _check_text(text, noun, code).encode()
+        return text.encode()
     except UnicodeEncodeError:
         # No cause: its text and its object hold what was given.
         raise SQLiteError(f"a {noun} must be valid Unicode: this has a lone surrogate", code=code) from None
 
 
-def _check_text(text: object, noun: str, code: Literal["invalid_key", "invalid_value"]) -> str:
-    if not isinstance(text, str):
-        raise SQLiteError(f"a {noun} is a str, not {type(text).__name__}", code=code)
-    return text
+def _no_text(given: object, noun: str, code: Literal["invalid_key", "invalid_value"]) -> SQLiteError:
+    return SQLiteError(f"a {noun} is a str, not {type(given).__name__}", code=code)
 
 
 def _check_size(size: int) -> None:

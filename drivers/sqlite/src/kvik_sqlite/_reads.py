@@ -24,7 +24,9 @@ _BREATH = 0.0001  # seconds: long enough for the loop to wake up and take the in
 
 # The value comes first, and the expiry is not in WHERE: its column lies behind the value, so that asking for it
 # would walk through the whole of a large one.
-_ENTRY = "SELECT value, version, expires_at FROM kv WHERE key = ?"
+# The key is given as a bytearray: for bytes the sqlite3 module looks for an adapter each time, in vain.
+_VALUE = "SELECT value, expires_at FROM kv WHERE key = ?"
+_ENTRY = "SELECT value, expires_at, version FROM kv WHERE key = ?"
 _ABOUT_ENTRY = "SELECT rowid, typeof(value), version, expires_at FROM kv WHERE key = ?"
 
 
@@ -38,23 +40,33 @@ def is_live(expires_at: float | None, clock: Clock) -> bool:
     return expires_at is None or expires_at > clock()
 
 
-def small_entry(connection: sqlite3.Connection, key: bytes, clock: Clock) -> Versioned | None:
+def small_value(cursor: sqlite3.Cursor, key: bytes, clock: Clock) -> str | None:
+    """Return the value of a live key, or None; sqlite3.DataError where it is large."""
+    row = cursor.execute(_VALUE, (bytearray(key),)).fetchone()
+    if row is None or not is_live(row[1], clock):
+        return None
+    return _text(row[0])
+
+
+def small_entry(cursor: sqlite3.Cursor, key: bytes, clock: Clock) -> Versioned | None:
     """Return value, version and expiry of a live key, or None; sqlite3.DataError where the value is large."""
-    row = connection.execute(_ENTRY, (key,)).fetchone()
-    if row is None:
+    row = cursor.execute(_ENTRY, (bytearray(key),)).fetchone()
+    if row is None or not is_live(row[1], clock):
         return None
-    value, version, expires_at = row
-    if expires_at is not None and not is_live(expires_at, clock):
-        return None
-    if not isinstance(value, str):
-        raise NotTextError
-    return value, version.hex(), expires_at
+    value, expires_at, version = row
+    return _text(value), version.hex(), expires_at
+
+
+def value(connection: sqlite3.Connection, key: bytes, clock: Clock) -> str | None:
+    """Return the value of a live key, or None; it may be of any size."""
+    found = entry(connection, key, clock)
+    return None if found is None else found[0]
 
 
 def entry(connection: sqlite3.Connection, key: bytes, clock: Clock) -> Versioned | None:
     """Return value, version and expiry of a live key, or None; the value may be of any size."""
     try:
-        return small_entry(connection, key, clock)
+        return small_entry(connection.cursor(), key, clock)
     except sqlite3.DataError:
         with _one_state(connection):
             return entry_in_pieces(connection, key, clock)
@@ -93,6 +105,12 @@ def probe(connection: sqlite3.Connection, path: Path) -> dict[str, str | int]:
     connection.execute("SELECT 1 FROM kv LIMIT 1").fetchone()
     (journal_mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     return {"journal_mode": journal_mode, "size": path.stat().st_size}  # stat fails if the file was removed
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise NotTextError
+    return value
 
 
 @contextmanager

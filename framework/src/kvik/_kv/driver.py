@@ -3,15 +3,15 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, NoReturn, TypeGuard
 
-from .._observers import Observers, Operation
+from .._observers import EndedBy, Observers, Operation
 from .._threads import WorkerThreads, asynchronous
 from ..health import Health, LimitedCheck
 from ..kv_errors import Corrupt, DeadlineExceeded, KVError, PartialFailure, Unsupported, from_driver
 from .deadline import remaining
 from .store import OPTIONAL, capabilities_of
-from .time_limit import TimeLimit, TimeLimits
+from .time_limit import OutOfTimeError, TimeLimits
 
 OPERATION_TIMEOUT: Final = 10.0
 """Seconds after which a call is given up where there is no deadline; drivers have shorter limits of their own."""
@@ -44,7 +44,6 @@ class Driver:
         self._observers = observers or Observers()
         self._time_limits = TimeLimits()
         self._threads = WorkerThreads(DRIVER_THREADS, f"kvik-store-{name}")
-        self._methods = self._find_methods()
         self._health_check = LimitedCheck(store.health_check, cause=self._code)
         limits = getattr(store, "limits", None)
         self.max_key_bytes: int | None = getattr(limits, "max_key_bytes", None)
@@ -54,6 +53,7 @@ class Driver:
             "kvik.store": name,
             **getattr(store, "trace_attributes", {}),
         }
+        self._verbs = self._find_verbs()
 
     @property
     def driver_name(self) -> str:
@@ -68,12 +68,7 @@ class Driver:
     def need(self, capability: str, operation: str) -> None:
         """Raise Unsupported unless the store has the capability."""
         if capability not in self.capabilities:
-            raise Unsupported(
-                f"{self.driver_name} cannot do that: it lacks the capability {capability!r}, "
-                f"that is {', '.join(OPTIONAL[capability])}",
-                store=self.name,
-                operation=operation,
-            )
+            raise self._unsupported(capability, operation)
 
     async def get(self, key: str) -> str | None:
         """Give the value, None if there is no such key."""
@@ -115,7 +110,9 @@ class Driver:
     async def get_many(self, keys: Sequence[str]) -> dict[str, str]:
         """Give the values of those keys that are there."""
         found = await self._call("get_many", keys)
-        if not isinstance(found, Mapping) or not all(isinstance(value, str) for value in found.values()):
+        if not isinstance(found, Mapping) or not all(
+            issubclass(kind, str) for kind in set(map(type, found.values()))
+        ):
             raise self._broken("get_many", found, "a mapping of found keys to str")
         return dict(found)
 
@@ -167,44 +164,54 @@ class Driver:
         """Tell whether a plain store is at work in a thread."""
         return self._threads.is_busy
 
-    def _find_methods(self) -> dict[str, Callable[..., Any]]:
+    def _find_verbs(self) -> dict[str, tuple[Callable[..., Any], Operation]]:
         names = ["get", "set", "delete", *(name for each in self.capabilities for name in OPTIONAL[each])]
-        return {name: asynchronous(getattr(self.store, name), self._threads) for name in names}
+        return {
+            name: (
+                asynchronous(getattr(self.store, name), self._threads),
+                Operation(self.name, self.driver_name, name, self.trace_attributes),
+            )
+            for name in names
+        }
 
     async def _lifecycle(self, operation: str) -> bool:
-        if operation not in self._methods:
+        if operation not in self._verbs:
             return False
         await self._call(operation)
         return True
 
-    def _method(self, operation: str) -> Callable[..., Any]:
-        if operation not in self._methods:
-            self.need(next(name for name, methods in OPTIONAL.items() if operation in methods), operation)
-        return self._methods[operation]
+    def _lacking(self, verb: str) -> NoReturn:
+        raise self._unsupported(next(name for name, verbs in OPTIONAL.items() if verb in verbs), verb)
 
-    async def _call(self, operation: str, *args: Any) -> Any:
-        method = self._method(operation)
-        observed = Operation(self, operation)
-        begun = self._observers.operation_began(observed)
+    async def _call(self, verb: str, *args: Any) -> Any:
+        method, operation = self._verbs.get(verb) or self._lacking(verb)
+        begun = self._observers.operation_began(operation)
         started = time.perf_counter()
-        limit: TimeLimit | None = None
+        ended_by: EndedBy = None
         try:
-            limit = TimeLimit(self._time_limits, _seconds_to_call())
-            with limit:
-                return await method(*args)
+            return await self._time_limits.within(started + _seconds_to_call(), method(*args))
+        except OutOfTimeError as cut_off:
+            ended_by = self._failure(DeadlineExceeded(f"{self.driver_name} gave no answer in time"), verb)
+            raise ended_by from cut_off.__cause__
         except Exception as error:
-            observed.error = self._failure(error, operation, out_of_time=limit is not None and limit.expired)
-            raise observed.error from error
-        except asyncio.CancelledError:
-            observed.cancelled = True
+            ended_by = self._failure(error, verb)
+            raise ended_by from error
+        except asyncio.CancelledError as cancellation:
+            ended_by = cancellation
             raise
         finally:
-            observed.seconds = time.perf_counter() - started
-            self._observers.operation_ended(observed, begun)
+            self._observers.operation_ended(operation, ended_by, time.perf_counter() - started, begun)
+            del ended_by  # which holds this frame in its traceback: they would keep each other
 
-    def _failure(self, error: Exception, operation: str, *, out_of_time: bool) -> KVError:
-        if out_of_time:
-            error = DeadlineExceeded(f"{self.driver_name} gave no answer in time")
+    def _unsupported(self, capability: str, operation: str) -> Unsupported:
+        return Unsupported(
+            f"{self.driver_name} cannot do that: it lacks the capability {capability!r}, "
+            f"that is {', '.join(OPTIONAL[capability])}",
+            store=self.name,
+            operation=operation,
+        )
+
+    def _failure(self, error: Exception, operation: str) -> KVError:
         failure = self._from_driver(error, operation)
         if isinstance(failure, PartialFailure):
             failure.errors = {key: self._from_driver(each, operation) for key, each in failure.errors.items()}

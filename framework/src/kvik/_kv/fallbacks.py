@@ -5,14 +5,14 @@ Keys here are the store's own.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from time import perf_counter
+from typing import Any
 
 from ..kv_errors import KVError, Outcome, PartialFailure
 from .contention import ATTEMPTS, retry_conflicts
 from .counters import added
 from .driver import Driver
-
-T = TypeVar("T")
+from .time_slice import next_slice, slice_end
 
 _AT_ONCE = 16
 """Operations of one batch that run at the same time."""
@@ -22,11 +22,17 @@ async def get_many(driver: Driver, keys: Sequence[str]) -> dict[str, str]:
     """Read several keys; give those found, PartialFailure if only some could be read."""
     if "batch" in driver.capabilities:
         return await driver.get_many(keys)
-    found, errors = await _each(keys, driver.get)
-    results = {key: value for key, value in found.items() if value is not None}
+    found: dict[str, str] = {}
+
+    async def read(key: str) -> None:
+        value = await driver.get(key)
+        if value is not None:
+            found[key] = value
+
+    done, errors = await _each(keys, read)
     if errors:
-        raise _failure(driver, "get_many", results, errors, done=len(found), outcome="not_applied")
-    return results
+        raise _failure(driver, "get_many", found, errors, done=len(done), outcome="not_applied")
+    return found
 
 
 async def set_many(driver: Driver, items: Mapping[str, str], expires_at: float | None) -> None:
@@ -69,28 +75,36 @@ async def _write_each(
 ) -> None:
     done, errors = await _each(keys, write)
     if errors:
-        raise _failure(driver, operation, list(done), errors, done=len(done))
+        raise _failure(driver, operation, done, errors, done=len(done))
 
 
 async def _each(
-    keys: Collection[str], call: Callable[[str], Awaitable[T]]
-) -> tuple[dict[str, T], dict[str, KVError]]:
-    """Call for every key, 16 at a time, to the end whatever fails; if cancelled, wait for those under way."""
-    results: dict[str, T] = {}
+    keys: Collection[str], call: Callable[[str], Awaitable[None]]
+) -> tuple[list[str], dict[str, KVError]]:
+    """Call for every key, 16 at a time, to the end whatever fails; if cancelled, wait for those under way.
+
+    Give the keys for which that succeeded, and the errors of the others.
+    """
+    done: list[str] = []
     errors: dict[str, KVError] = {}
     waiting = iter(keys)
 
     async def work() -> None:
+        end = slice_end(_AT_ONCE)  # for drivers that answer without ever waiting
         for key in waiting:
             try:
-                results[key] = await call(key)
+                await call(key)
             except KVError as error:
                 errors[key] = error
+            else:
+                done.append(key)
+            if perf_counter() >= end:
+                end = await next_slice(_AT_ONCE)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(_AT_ONCE, len(keys))):
             group.create_task(work())
-    return results, errors
+    return done, errors
 
 
 def _failure(

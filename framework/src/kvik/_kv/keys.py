@@ -8,12 +8,14 @@ Inside a component `%`, `/` and `:` are escaped, so the first ":" ends the path,
 """
 
 from collections.abc import Iterable, Mapping
+from time import perf_counter
 from typing import TypeVar
 
 import msgspec
 
 from ..kv_errors import InvalidKey
 from .texts import is_longer, text_problem, told
+from .time_slice import next_slice, slice_end
 
 T = TypeVar("T")
 
@@ -43,11 +45,17 @@ class Keys(msgspec.Struct, frozen=True):
             )
         return physical
 
-    def physical_all(self, keys: Iterable[str], operation: str) -> dict[str, str]:
-        """Give each key by its name in the store; TypeError for a str, which is no collection of keys."""
+    async def physical_all(self, keys: Iterable[str], operation: str) -> list[str]:
+        """Give the keys as the store has them, each once; TypeError for a str, which is no collection of keys."""
         if isinstance(keys, str):
             raise TypeError(f"{operation} takes several keys, not a str")
-        return {self.physical(key, operation): key for key in keys}
+        physical: dict[str, None] = {}
+        end = slice_end()
+        for key in list(keys):
+            physical[self.physical(key, operation)] = None
+            if perf_counter() >= end:
+                end = await next_slice()
+        return list(physical)
 
     def physical_prefix(self, prefix: str, operation: str) -> str:
         """Give what the names in the store begin with for all keys that begin with this."""

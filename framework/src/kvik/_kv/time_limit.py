@@ -1,26 +1,50 @@
-"""Limits in time that cost next to nothing: one timer looks after all operations of a loop.
+"""Limits in time that cost next to nothing, for operations that hardly ever reach them.
 
 `asyncio.timeout` makes and cancels a timer of the loop's for each operation, which takes longer than a read from
-memory. Hardly any operation ever reaches its limit, so a look now and then will do.
+memory. Here an operation is looked after from the moment on at which it waits for something: one that never does
+cannot be cut off anyway. And one timer, which looks now and then, will do for all of a loop.
 """
 
 import asyncio
 import time
+import types
+from collections.abc import Awaitable, Generator
 from types import TracebackType
-from typing import Final
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 _LOOK_EVERY: Final = 0.025
 """Seconds between two looks: how much later than its limit an operation may be cancelled."""
 
 
+class OutOfTimeError(Exception):
+    """Tell that an operation was cut off at its limit; the cause is what that made of it, an Exception."""
+
+
 class TimeLimits:
-    """Look after the operations that run, on whichever loop they do; the timer rests when there are none."""
+    """Look after the operations that wait, on whichever loop they do; the timer rests when there are none."""
 
     def __init__(self) -> None:
-        self._limits: set[TimeLimit] = set()
+        self._limits: set[_TimeLimit] = set()
         self._loop: asyncio.AbstractEventLoop | None = None  # the one whose timer is set
 
-    def add(self, limit: "TimeLimit") -> None:
+    @types.coroutine
+    def within(self, moment: float, operation: Awaitable[T]) -> Generator[Any, Any, T]:
+        """Await the operation; cancel it at that moment of time.perf_counter(), and make that OutOfTimeError.
+
+        A cancellation from elsewhere stays one, as with `asyncio.timeout`.
+        """
+        steps = operation.__await__()
+        try:
+            awaited = steps.send(None)
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+        with _TimeLimit(self, moment):
+            return (yield from _resumed(steps, awaited))
+
+    def add(self, limit: "_TimeLimit") -> None:
         """Look after one more."""
         self._limits.add(limit)
         loop = asyncio.get_running_loop()
@@ -28,7 +52,7 @@ class TimeLimits:
             self._loop = loop
             loop.call_later(_LOOK_EVERY, self._look, loop)
 
-    def remove(self, limit: "TimeLimit") -> None:
+    def remove(self, limit: "_TimeLimit") -> None:
         """Look no more after one."""
         self._limits.discard(limit)
 
@@ -38,24 +62,21 @@ class TimeLimits:
         if not self._limits:
             self._loop = None
             return
-        now = time.monotonic()
+        now = time.perf_counter()
         for limit in [each for each in self._limits if each.moment <= now]:
             limit.expire()
         loop.call_later(_LOOK_EVERY, self._look, loop)
 
 
-class TimeLimit:
-    """Cancel the block, and make that a TimeoutError, when it takes longer than so many seconds.
+class _TimeLimit:
+    """Cancel the block when it takes too long."""
 
-    A cancellation from elsewhere stays one, as with `asyncio.timeout`.
-    """
+    __slots__ = ("_cancelling", "_expired", "_limits", "_task", "moment")
 
-    __slots__ = ("_cancelling", "_limits", "_task", "expired", "moment")
-
-    def __init__(self, limits: TimeLimits, seconds: float) -> None:
+    def __init__(self, limits: TimeLimits, moment: float) -> None:
         self._limits = limits
-        self.moment = time.monotonic() + seconds
-        self.expired = False
+        self.moment = moment
+        self._expired = False
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
@@ -65,14 +86,41 @@ class TimeLimit:
         self._limits.add(self)
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
         self._limits.remove(self)
-        if self.expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError from error
+        if not self._expired:
+            return
+        by_us_alone = self._task.uncancel() <= self._cancelling
+        if by_us_alone and isinstance(error, asyncio.CancelledError):
+            raise OutOfTimeError from _timeout(error)
+        if isinstance(error, Exception):
+            raise OutOfTimeError from error
 
     def expire(self) -> None:
         """Cancel the block, once."""
         self._limits.remove(self)
-        self.expired = True
+        self._expired = True
         self._task.cancel()
+
+
+def _timeout(cancellation: asyncio.CancelledError) -> TimeoutError:
+    """Make of it what anybody else's limit would, which is what logs and traces are to tell."""
+    timeout = TimeoutError()
+    timeout.__cause__ = cancellation
+    return timeout
+
+
+def _resumed(steps: Generator[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
+    """Go on with what waits already, which `yield from` cannot: an exception has to reach it where it waits."""
+    try:
+        while True:
+            try:
+                yield awaited
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is meant for what waits
+                awaited = steps.throw(error)
+            else:
+                awaited = steps.send(None)
+    except StopIteration as end:
+        answer: T = end.value
+        return answer

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from structlog.typing import FilteringBoundLogger
 
-from .._observers import Operation
+from .._observers import EndedBy, Operation, outcome_of
 from .log_terminal import OPERATION
 
 if TYPE_CHECKING:
@@ -39,28 +39,19 @@ class OperationLines:
             self._logger.debug(OPERATION, **fields)
         _held.reset(begun)
 
-    def operation_began(self, operation: Operation) -> None:
-        """Do nothing: all is known at the end."""
-
-    def operation_ended(self, operation: Operation, _: None) -> None:
+    def operation_ended(self, operation: Operation, error: EndedBy, seconds: float, _: None) -> None:
         """Write the line, or hold it back."""
         if not self._logger.is_enabled_for(logging.DEBUG):
             return
         fields = {
-            "store": operation.driver.name,
-            "driver": operation.driver.driver_name,
+            "store": operation.store,
+            "driver": operation.driver,
             "operation": operation.name,
-            "outcome": _outcome(operation),
-            "microseconds": int(operation.seconds * 1_000_000),
+            "outcome": outcome_of(error),
+            "microseconds": int(seconds * 1_000_000),
         }
         held = _held.get()
         if held is None:
             self._logger.debug(OPERATION, **fields)
         else:
             held.append(fields)
-
-
-def _outcome(operation: Operation) -> str:
-    if operation.cancelled:
-        return "cancelled"
-    return operation.error.code if operation.error else "ok"

@@ -8,13 +8,13 @@ from bisect import bisect_left
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from .._observers import EndedBy, Operation, outcome_of
 from ..metrics import DEFAULT_BUCKETS, Metrics
 from .families import Family, Labels, label_text
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from .._observers import Operation
     from .._requests.outgoing import Outgoing
     from ..config import Settings
 
@@ -81,17 +81,9 @@ class Measurements:
         )
         self._requests.record(key, outgoing.seconds)
 
-    def operation_began(self, operation: "Operation") -> None:
-        """Do nothing: an operation counts when it has ended."""
-
-    def operation_ended(self, operation: "Operation", begun: Any) -> None:  # noqa: ARG002 - the seam's signature
+    def operation_ended(self, operation: Operation, error: EndedBy, seconds: float, _: Any) -> None:
         """Count an operation, by how it went."""
-        if operation.error is not None:
-            outcome = operation.error.code
-        else:
-            outcome = "cancelled" if operation.cancelled else "ok"
-        store = operation.driver
-        self._operations.record((store.name, store.driver_name, operation.name, outcome), operation.seconds)
+        self._operations.record((operation.store, operation.driver, operation.name, outcome_of(error)), seconds)
 
     # The scrape
 

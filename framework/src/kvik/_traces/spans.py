@@ -15,9 +15,10 @@ from opentelemetry.trace import Span, SpanKind, Tracer
 from opentelemetry.util.types import Attributes
 from starlette.types import Scope
 
-from .._observers import Operation
+from .._observers import EndedBy, Operation
 from .._requests.failures import failure_of
 from .._requests.outgoing import CLIENT_CLOSED_REQUEST, Outgoing
+from ..kv_errors import KVError
 from .otlp import SharedAttributes
 from .own_span import OwnSpan, OwnTracer
 from .span_errors import class_name, mark_error
@@ -70,18 +71,17 @@ class Spans:
         """Begin the operation's span and make it current, so that the driver's own spans stand below it."""
         if self.tracer is None or operation.name not in _TRACED_OPERATIONS or _is_left_out():
             return None
-        attributes = {**operation.driver.trace_attributes, "db.operation.name": operation.name}
+        attributes = {**operation.trace_attributes, "db.operation.name": operation.name}
         collection = attributes.get("db.collection.name")
         name = f"{operation.name} {collection}" if collection else operation.name
         span = self.tracer.start(name, SpanKind.CLIENT, attributes)
         return _Begun(span, context.attach(trace.set_span_in_context(span)))
 
-    def operation_ended(self, operation: Operation, begun: _Begun | None) -> None:
+    def operation_ended(self, _: Operation, error: EndedBy, __: float, begun: _Begun | None) -> None:
         """End the operation's span, with its error if it has one."""
         if begun is None:
             return
-        error = operation.error
-        if error is not None:
+        if isinstance(error, KVError):
             mark_error(begun.span, error.code, error.__cause__ or error)
         begun.end()
 
