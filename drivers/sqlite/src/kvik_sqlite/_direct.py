@@ -32,9 +32,7 @@ class DirectReads:
 
     def __init__(self, connection: sqlite3.Connection, *, timer: Callable[[], float] = time.perf_counter) -> None:
         connection.execute("PRAGMA busy_timeout = 0")
-        connection.text_factory = (
-            str  # the fastest; its errors hold the value, but none of them leaves this module
-        )
+        connection.text_factory = str  # the fastest; its errors, which hold the value, never leave this module
         refuse_large_values(connection)
         self._connection = connection
         self._cursor = connection.cursor()  # kept, since making one takes as long as half the rest of this
