@@ -232,6 +232,18 @@ async def test_head_has_gets_headers_and_no_body() -> None:
     assert (answer.status_code, answer.headers["content-length"], answer.content) == (200, "17", b"")
 
 
+@pytest.mark.parametrize("path", ["/a", "/a/b/c", "/items", "/items/x", "/items/7/x", "/files", "/%61"])
+async def test_a_path_that_no_route_has_is_not_found(path: str) -> None:
+    """Neither the beginning of a route's path, nor one that goes on behind it, nor a parameter of another kind."""
+    app = App()
+    app.get("/a/b")(_give(1))
+    app.get("/items/{id:int}")(_give(1))
+    app.get("/files/{name}/{rest:path}")(_give(1))
+    async with serving(app) as client:
+        answers = [await client.request(method, path) for method in ("GET", "POST")]
+    assert [answer.status_code for answer in answers] == [404, 404]
+
+
 async def test_unknown_path_and_wrong_method() -> None:
     """An unknown path is 404, a known one with another method 405 with Allow."""
     app = App()

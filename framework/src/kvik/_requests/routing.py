@@ -162,8 +162,10 @@ class Router:
         only = _only_way(self._root, parts)
         if only is not None:
             node, values = only
-            return Match(_route_for(method, node), values, node.methods) if node else NO_MATCH
+            return Match(_route_for(method, node), values, node.methods) if node and node.routes else NO_MATCH
         reached = _Walk(raw_path, list(filter(None, parts))).reach(self._root)
+        if not reached:
+            return NO_MATCH
         methods = _NONE.union(*[node.methods for node, _ in reached])
         for node, values in reached:
             route = _route_for(method, node)
