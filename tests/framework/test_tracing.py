@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from opentelemetry import baggage, propagate, trace
+from opentelemetry.context import Context as OpenTelemetryContext
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -23,6 +24,7 @@ from opentelemetry.sdk.trace import Span as SDKSpan
 from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 
 from kvik import App, Config, Context, HTTPError, MemoryStore, Stream, Throttled
+from kvik._traces.span_ids import SpanIds
 from kvik._traces.trace_target import TargetError, TraceTarget, trace_target
 from kvik.config import read_settings
 from kvik.testing import TestClient
@@ -116,6 +118,16 @@ def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 def _settings(**environ: str) -> Any:
     return read_settings(Config("none", environ))[0]
+
+
+def _slowly(method: Callable[[Any], int]) -> Callable[[Any], int]:
+    """Leave other threads time to begin the same."""
+
+    def do(self: Any) -> int:
+        time.sleep(0.01)
+        return method(self)
+
+    return do
 
 
 # Requests and operations
@@ -316,6 +328,7 @@ async def test_the_current_span_takes_what_a_handler_adds(app: App, collector: C
 
     @app.get("/own/{id}")
     async def own(_: Context) -> None:
+        await asyncio.sleep(0.01)
         span = trace.get_current_span()
         span.set_attribute("a", 1)
         span.set_attributes({"b": "two"})
@@ -324,7 +337,6 @@ async def test_the_current_span_takes_what_a_handler_adds(app: App, collector: C
         span.record_exception(KeyError("k"))
         span.set_status(trace.StatusCode.ERROR, "because")
         span.update_name("overruled")
-        await asyncio.sleep(0.01)
 
     async with serving(app) as client:
         correlation_id = (await client.get("/own/1")).headers["x-correlation-id"]
@@ -360,6 +372,22 @@ async def test_the_current_span_keeps_its_ids(
     assert collector.span("part").parent_span_id == server.span_id
 
 
+async def test_the_flags_of_a_new_trace_are_the_sdks(app: App) -> None:
+    """What goes out as `traceparent` says of a trace what the SDK would say, whoever began it."""
+    told: list[trace.TraceFlags] = []
+
+    @app.get("/own")
+    async def own(_: Context) -> None:
+        export = app._container.tracing._export  # noqa: SLF001 - the global provider is the first app's
+        assert export is not None
+        by_sdk = export.provider.get_tracer("own").start_span("root", OpenTelemetryContext())
+        told.extend(span.get_span_context().trace_flags for span in (trace.get_current_span(), by_sdk))
+
+    async with serving(app) as client:
+        await client.get("/own")
+    assert told[0] == told[1]
+
+
 async def test_what_the_sdks_spans_tell_the_current_one_tells(app: App) -> None:
     """Instrumentations read names and attributes off the SDK's spans."""
     told: list[Any] = []
@@ -391,18 +419,26 @@ async def test_a_span_that_has_ended_takes_nothing_more(app: App, collector: Col
     assert "late" not in _attributes(collector.span("GET /own"))
 
 
-async def test_threads_share_the_current_span(app: App, collector: Collector) -> None:
+async def test_threads_share_the_current_span(
+    app: App, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What several threads add to a request's span at once is in the one span that is sent."""
+    together = threading.Barrier(4)
+
+    def add(span: trace.Span, number: int) -> None:
+        together.wait()
+        span.set_attribute(f"n{number}", number)
 
     @app.get("/own")
     async def own(_: Context) -> None:
-        adding = trace.get_current_span().set_attribute
-        await asyncio.gather(*(asyncio.to_thread(adding, f"n{n}", n) for n in range(20)))
+        span = trace.get_current_span()
+        await asyncio.gather(*(asyncio.to_thread(add, span, number) for number in range(4)))
 
+    monkeypatch.setattr(SpanIds, "generate_span_id", _slowly(SpanIds.generate_span_id))
     async with serving(app) as client:
         await client.get("/own")
     attributes = _attributes(collector.span("GET /own"))
-    assert [attributes[f"n{n}"] for n in range(20)] == list(range(20))
+    assert [attributes[f"n{number}"] for number in range(4)] == list(range(4))
 
 
 async def test_a_processor_of_the_programs_sees_all_spans(app: App, collector: Collector) -> None:

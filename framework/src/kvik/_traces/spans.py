@@ -5,7 +5,6 @@ and no exception's text stands in one.
 """
 
 from contextvars import Token
-from functools import lru_cache
 from types import TracebackType
 from typing import NamedTuple
 
@@ -19,7 +18,6 @@ from .._observers import EndedBy, Operation
 from .._requests.failures import failure_of
 from .._requests.outgoing import CLIENT_CLOSED_REQUEST, Outgoing
 from ..kv_errors import KVError
-from .otlp import SharedAttributes
 from .own_span import OwnSpan, OwnTracer
 from .span_errors import class_name, mark_error
 from .span_parent import parent_of
@@ -56,7 +54,7 @@ class Spans:
         parent = parent_of(scope["headers"])
         span = self.tracer.start(_method(scope["method"]), SpanKind.SERVER, within=parent)
         if isinstance(span, OwnSpan):
-            _describe_request(span, scope)
+            span.describe(_request_attributes(scope))
         return _Begun(span, context.attach(trace.set_span_in_context(span, parent)))
 
     def request_ended(self, outgoing: Outgoing, begun: _Begun | None) -> None:
@@ -124,36 +122,28 @@ def _method(method: str) -> str:
     return method if method in _METHODS else "HTTP"  # the conventions: any client could make up names
 
 
-def _describe_request(span: OwnSpan, scope: Scope) -> None:
+def _request_attributes(scope: Scope) -> dict[str, str | int]:
     """Describe the request; the query is left out, for it may hold anything."""
+    method, scheme = scope["method"], scope.get("scheme", "http")
+    attributes: dict[str, str | int] = {
+        "http.request.method": method if method in _METHODS else "_OTHER",
+        "url.path": text(scope["path"]),
+        "url.scheme": scheme,
+        "network.protocol.version": scope.get("http_version", "1.1"),
+    }
     host = agent = ""
     for name, value in scope["headers"]:
         if name == b"host":
             host = value.decode("latin-1")
         elif name == b"user-agent":
             agent = value.decode("latin-1")
-    attributes = {"url.path": text(scope["path"])}
+    if host:
+        attributes["server.address"], attributes["server.port"] = _host_and_port(host, scheme)
     if agent:
         attributes["user_agent.original"] = agent
     client = scope.get("client")
     if client:
         attributes["client.address"] = client[0]
-    span.describe(attributes)
-    span.describe(_of_server(scope["method"], scope.get("scheme", "http"), scope.get("http_version", "1.1"), host))
-
-
-@lru_cache(maxsize=128)
-def _of_server(method: str, scheme: str, version: str, host: str) -> SharedAttributes:
-    """Describe how and where the request came in."""
-    attributes = SharedAttributes(
-        {
-            "http.request.method": method if method in _METHODS else "_OTHER",
-            "url.scheme": scheme,
-            "network.protocol.version": version,
-        }
-    )
-    if host:
-        attributes["server.address"], attributes["server.port"] = _host_and_port(host, scheme)
     return attributes
 
 
@@ -168,20 +158,13 @@ def _host_and_port(host: str, scheme: str) -> tuple[str, int]:
 def _add_answer(span: OwnSpan, method: str, outgoing: Outgoing) -> None:
     status, route = outgoing.status, outgoing.match.route
     path = route.path if route is not None else ""
-    span.describe(_of_answer(path, status), f"{_method(method)} {path}" if path else "")
-    if status == CLIENT_CLOSED_REQUEST:
-        return
-    error = outgoing.error
-    broke_off = error is not None and status < _BAD_REQUEST  # the answer was on its way by then
-    if status >= _SERVER_ERROR or broke_off:
-        mark_error(span, str(status) if error is None else class_name(error), error)
-
-
-@lru_cache(maxsize=1024)
-def _of_answer(route: str, status: int) -> SharedAttributes:
-    attributes = SharedAttributes({"http.route": route} if route else {})
+    attributes: dict[str, str | int] = {"http.route": path} if path else {}
     if status == CLIENT_CLOSED_REQUEST:  # nothing was sent; nobody here failed
         attributes["error.type"] = str(status)
     else:
         attributes["http.response.status_code"] = status
-    return attributes
+    span.describe(attributes, f"{_method(method)} {path}" if path else "")
+    error = outgoing.error
+    broke_off = error is not None and status < _BAD_REQUEST  # the answer was on its way by then
+    if status >= _SERVER_ERROR or broke_off:
+        mark_error(span, str(status) if error is None else class_name(error), error)

@@ -15,14 +15,14 @@ from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.zipkin.json import ZipkinExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from structlog.typing import FilteringBoundLogger
 
 from ..config import Settings
 from .otlp import encode_spans
-from .own_span import OwnTracer
+from .own_span import OwnProvider, OwnTracer
 from .span_ids import SpanIds
 from .trace_target import TraceTarget
 
@@ -34,12 +34,6 @@ _OWN_SIZES = (8192, 2048)
 """Spans that may wait, and that are sent at once: four times the SDK's, which are lost at the pace of ours."""
 
 _COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
-
-_OF_SDK = {
-    *("OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
-    *("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
-    *("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "OTEL_SDK_DISABLED"),
-}
 
 _LOUD_LOGGERS = (
     "opentelemetry.exporter",  # reports each failed attempt; we say it once
@@ -58,15 +52,14 @@ class TraceExport:
         self._target = target
         self._logger = logger
         self._gate = _Gate()
-        of_new_traces = TraceIdRatioBased(settings.tracer_ratio)
-        self.provider = _Provider(
+        self.provider = OwnProvider(
             self._gate,
-            sampler=ParentBased(of_new_traces),
+            sampler=ParentBasedTraceIdRatio(settings.tracer_ratio),
             resource=Resource.create({"service.name": settings.app_name, "service.version": settings.app_version}),
             shutdown_on_exit=False,
             id_generator=SpanIds(),
         )
-        self.tracer = OwnTracer(self.provider, of_new_traces, self._gate.on_end, lambda: self.provider.only_sdk)
+        self.tracer = OwnTracer(self.provider, self._gate.on_end)
         if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):  # nobody has set one
             trace.set_tracer_provider(self.provider)
 
@@ -107,23 +100,10 @@ class _Gate(SpanProcessor):
             self.batches.on_end(span)
 
 
-class _Provider(TracerProvider):
-    """Know whether all spans must be the SDK's: others process them too, or OTEL_* says what only it heeds."""
-
-    def __init__(self, gate: _Gate, **options: Any) -> None:
-        super().__init__(**options)
-        super().add_span_processor(gate)
-        self.only_sdk = bool(_OF_SDK & environ.keys())
-
-    def add_span_processor(self, span_processor: SpanProcessor) -> None:
-        super().add_span_processor(span_processor)
-        self.only_sdk = True
-
-
 class _Session(requests.Session):
     """Remember how the last attempt ended: the exporters log it, and tell nobody else.
 
-    `body`, if there is one, goes instead of what the exporter has encoded.
+    `body`, if there is one, goes instead of what the exporter has encoded, for that takes no encoder but its own.
     """
 
     outcome = ""
@@ -161,7 +141,7 @@ class _Exporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         try:
             if self._is_otlp:
-                self._session.body = encode_spans(spans)
+                self._session.body = encode_spans(spans).SerializePartialToString()
                 spans = ()  # the exporter's part is to send, again if need be
             result = self._exporter.export(spans)
         except Exception as error:  # noqa: BLE001 - Zipkin's exporter raises what requests does
