@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -324,6 +325,26 @@ def test_the_protocol_tells_a_store() -> None:
     assert isinstance(store, KVStore)
     assert not isinstance({}, KVStore)
     assert repr(KV(store, name="a")) == "KV(MemoryStore, name='a')"
+
+
+async def test_closes_at_the_same_time_are_all_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The close that is through first does not take the thread away from the others."""
+    monkeypatch.setattr("kvik._kv.driver.DRIVER_THREADS", 1)
+    closes = 0
+
+    class Closable(Plain):
+        def connect(self) -> None:
+            pass
+
+        def close(self) -> None:
+            nonlocal closes
+            time.sleep(0.005)
+            closes += 1
+
+    kv = KV(Closable())
+    await kv.connect()
+    await asyncio.gather(*(kv.close() for _ in range(5)))
+    assert closes == 5
 
 
 async def test_what_waits_for_a_thread_when_the_store_closes_fails() -> None:

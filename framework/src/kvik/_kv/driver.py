@@ -43,6 +43,7 @@ class Driver:
         self.name = name
         self._observers = observers or Observers()
         self._time_limits = TimeLimits()
+        self._closing = 0
         self._threads = WorkerThreads(DRIVER_THREADS, f"kvik-store-{name}")
         self._health_check = LimitedCheck(store.health_check, cause=self._code)
         limits = getattr(store, "limits", None)
@@ -147,11 +148,14 @@ class Driver:
         return await self._lifecycle("connect")
 
     async def close(self) -> None:
-        """Close the store, and the threads of a plain one."""
+        """Close the store, and the threads of a plain one when no other close needs them."""
+        self._closing += 1
         try:
             await self._lifecycle("close")
         finally:
-            self._threads.close()
+            self._closing -= 1
+            if not self._closing:
+                self._threads.close()
 
     def offer(self, hook: str, given: Any) -> None:
         """Call one of the store's `use_` methods, if it has it."""
