@@ -30,20 +30,18 @@ class AccessLog:
 
     def __init__(self, logs: Logging, *, log_probes: bool) -> None:
         self._logger = logs.logger
-        self._sink = logs.sink
+        self._sink = logs.sink_by_turns
         self._on_terminal = logs.on_terminal
         self._log_probes = log_probes
 
     def write(self, outgoing: "Outgoing") -> None:
         """Write the line of a request that has ended."""
         level = logging.ERROR if outgoing.status >= _SERVER_ERROR else logging.INFO
-        if level < self._sink.level.number or not (self._log_probes or not outgoing.path.startswith(_PROBES)):
+        if level < self._sink.level.number or (not self._log_probes and outgoing.path.startswith(_PROBES)):
             return
         text = None if self._on_terminal else _text(level, outgoing)
         if text is None:
             self._logger.log(level, REQUEST, **_fields(outgoing))
-        elif level < logging.ERROR:
-            self._sink.write_soon(text)
         else:
             self._sink.write(level, text)
 

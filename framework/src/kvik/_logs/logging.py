@@ -42,7 +42,8 @@ class Logging:
             Terminal(colours=not os.environ.get("NO_COLOR")) if self.on_terminal else to_json
         ]
         self.logger = self._logger(self.sink)
-        self.logger_by_turns = self._logger(TurnSink(self.sink))  # for what is logged on the event loop
+        self.sink_by_turns = TurnSink(self.sink)  # for what is logged on the event loop; so is the next
+        self.logger_by_turns = self._logger(self.sink_by_turns)
         self._replaced: tuple[list[logging.Handler], int] | None = None
         self._configured_structlog = False
 

@@ -30,10 +30,7 @@ class Handling:
         """Call the endpoint's handler and send what it gives, or what it raises means."""
         context = Context(self._container, incoming, outgoing)
         try:
-            if endpoint.is_coroutine and self._seconds is None:
-                result = await until_client_leaves(endpoint.target, context, incoming)
-            else:
-                result = await self._call(endpoint, context, incoming)
+            result = await self._call(endpoint, context, incoming)
             reply = reply_to_data(result, incoming.method)
             if reply is not None and send is None and outgoing.write(reply):
                 context.start_background()

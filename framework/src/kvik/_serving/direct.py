@@ -144,7 +144,7 @@ class DirectConnection(Connection):
     def _routed_request(self, url: bytes) -> Exchange | None:
         parser = self.parser
         method = parser.get_method().decode("ascii")
-        raw_path, query = _split(url) if b"?" in url or b"#" in url or len(url) > _LONGEST_SPLIT else (url, b"")
+        raw_path, query = _split(url)
         match = self.path.find(method, raw_path)
         if match.route is not None and not match.route.endpoint.is_plain:
             return None

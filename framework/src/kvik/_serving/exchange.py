@@ -45,7 +45,6 @@ class Exchange(Outgoing):
     _ended: asyncio.Event | None = None
     """For who waits for the client's leaving."""
     _cycle: RequestResponseCycle | None = None
-
     _scope: Scope | None = None
 
     def __init__(self, connection: "DirectConnection", method: str, path: str, query: bytes) -> None:

@@ -6,22 +6,22 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
 from .._requests.correlation import Traceparent, find_traceparent
-from .._requests.headers import RawHeaders, first_values
+from .._requests.headers import FirstValues, RawHeaders
 
 _BAGGAGE = W3CBaggagePropagator()
 _NAMES = frozenset({b"traceparent", b"baggage"})
 _NOTHING = Context()
 
 
-def parent_of(headers: RawHeaders) -> Context:
-    """Return the OpenTelemetry context that the headers describe, an empty one where they say nothing.
+def parent_of(headers: RawHeaders, first: FirstValues) -> Context:
+    """Return the OpenTelemetry context that the headers, and their first values, describe; empty if nothing does.
 
     Never the current context: what called the app may stand in a trace that the correlation id knows nothing of.
     """
     parent = _NOTHING
-    if not any(name in _NAMES for name, _ in headers):  # as in most requests
+    if _NAMES.isdisjoint(first):  # as in most requests
         return parent
-    traceparent = find_traceparent(first_values(headers))
+    traceparent = find_traceparent(first)
     if traceparent is not None:
         parent = trace.set_span_in_context(NonRecordingSpan(_remote(traceparent, headers)), parent)
     baggage = _values(headers, b"baggage")

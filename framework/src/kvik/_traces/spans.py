@@ -51,7 +51,7 @@ class Spans:
         if self.tracer is None:
             return None
         scope = outgoing.scope
-        parent = parent_of(scope["headers"])
+        parent = parent_of(scope["headers"], outgoing.headers)
         span = self.tracer.start(_method(scope["method"]), SpanKind.SERVER, within=parent)
         if isinstance(span, OwnSpan):
             span.describe(_request_attributes(scope))
@@ -62,7 +62,7 @@ class Spans:
         if begun is None:
             return
         if isinstance(begun.span, OwnSpan):
-            _add_answer(begun.span, outgoing.method, outgoing)
+            _add_answer(begun.span, outgoing)
         begun.end()
 
     def operation_began(self, operation: Operation) -> _Begun | None:
@@ -155,7 +155,7 @@ def _host_and_port(host: str, scheme: str) -> tuple[str, int]:
     return host, _DEFAULT_PORTS.get(scheme, 80)
 
 
-def _add_answer(span: OwnSpan, method: str, outgoing: Outgoing) -> None:
+def _add_answer(span: OwnSpan, outgoing: Outgoing) -> None:
     status, route = outgoing.status, outgoing.match.route
     path = route.path if route is not None else ""
     attributes: dict[str, str | int] = {"http.route": path} if path else {}
@@ -163,7 +163,7 @@ def _add_answer(span: OwnSpan, method: str, outgoing: Outgoing) -> None:
         attributes["error.type"] = str(status)
     else:
         attributes["http.response.status_code"] = status
-    span.describe(attributes, f"{_method(method)} {path}" if path else "")
+    span.describe(attributes, f"{_method(outgoing.method)} {path}" if path else "")
     error = outgoing.error
     broke_off = error is not None and status < _BAD_REQUEST  # the answer was on its way by then
     if status >= _SERVER_ERROR or broke_off:
