@@ -14,12 +14,14 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kvik import App
 from kvik._serving.engine import connection_class_for
@@ -104,18 +106,18 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: App, *, root_path: str = "") -> AsyncIterator[httpx.AsyncClient]:
-    """Serve the app with uvicorn on a free port of this process, and give a client of it."""
-    config = uvicorn.Config(
-        app,
-        host="127.0.0.1",
-        port=0,
-        http="httptools" if PROTOCOL == "uvicorn" else connection_class(app),
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        root_path=root_path,
-    )
+async def serving(app: ASGIApp, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve the app on a free port of this process with uvicorn, set as `options` say, and give a client of it."""
+    usual: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "lifespan": "on",
+        "log_config": None,
+        "access_log": False,
+    }
+    if "http" not in options:
+        usual["http"] = connection_class(app) if PROTOCOL == "kvik" and isinstance(app, App) else HttpToolsProtocol
+    config = uvicorn.Config(app, **usual | options)
     server = _TestServer(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
@@ -138,13 +140,17 @@ def connection_class(app: App) -> type[Any]:
 
 
 class Program:
-    """Run a Python program that serves an app, on a free port, and keep what it prints."""
+    """Run a Python program that serves an app, on a free port, and keep what it prints.
 
-    def __init__(self, main: Path, log: Path, env: dict[str, str]) -> None:
+    With options of uvicorn its `app` is served by `uvicorn main:app` instead.
+    """
+
+    def __init__(self, main: Path, log: Path, env: dict[str, str], uvicorn: Sequence[str] | None = None) -> None:
         self._log = log
+        server = ["-m", "uvicorn", f"{main.stem}:app", "--host", "127.0.0.1", "--port", "0", *(uvicorn or ())]
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(main)],
+                [sys.executable, *([str(main)] if uvicorn is None else server)],
                 cwd=main.parent,
                 env={**os.environ, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0", "METRICS_PORT": "0", **env},
                 stdout=output,
@@ -157,7 +163,9 @@ class Program:
         """Wait until the app answers."""
         end = time.monotonic() + START_TIMEOUT
         while time.monotonic() < end and self.process.poll() is None:
-            port = re.search(r"Starting server on port: (\d+)", self.output)
+            port = re.search(
+                r"(?:Starting server on port: |Uvicorn running on https?://[\d.]+:)(\d+)", self.output
+            )
             if port:
                 self.url = f"http://127.0.0.1:{port[1]}"
                 with contextlib.suppress(httpx.TransportError):
@@ -201,9 +209,9 @@ class Program:
 
 
 @contextlib.contextmanager
-def program(main: Path, tmp_path: Path, **env: str) -> Iterator[Program]:
+def program(main: Path, tmp_path: Path, *, uvicorn: Sequence[str] | None = None, **env: str) -> Iterator[Program]:
     """Run a program that serves an app until it is ready, and see to its end."""
-    running = Program(main, tmp_path / f"{main.parent.name}-{time.monotonic_ns()}.log", env)
+    running = Program(main, tmp_path / f"{main.parent.name}-{time.monotonic_ns()}.log", env, uvicorn)
     try:
         yield running.wait_until_ready()
     finally:

@@ -12,6 +12,7 @@ import servers
 from http_server import span_sink
 
 _OFF = {"LOG_LEVEL": "ERROR", "METRICS_PORT": "0", "ACCESS_CONTROL_ALLOW_ORIGIN": ""}
+_UVICORN = {"BENCH_UVICORN": "1"}
 _IN_MEMORY = ("get", "post", "404")
 _ALL = (*_IN_MEMORY, "sqlite")
 
@@ -37,8 +38,10 @@ CONTENDERS = {
     "fastapi-spans": Contender("FastAPI, logs, metrics, spans", "fastapi_batteries_app", spans=True),
     "kvik": Contender("Kvik, all on", "kvik_app", workloads=_ALL),
     "kvik-spans": Contender("Kvik, all on, and spans", "kvik_app", workloads=_ALL, spans=True),
-    "kvik-asgi": Contender("Kvik, HTTP_ENGINE=asgi", "kvik_app", {"HTTP_ENGINE": "asgi"}, _ALL),
-    "kvik-uvicorn": Contender("Kvik under uvicorn", "kvik_app", {"BENCH_UVICORN": "1"}, _ALL),
+    "kvik-asgi": Contender(
+        "Kvik under uvicorn, HTTP_ENGINE=asgi", "kvik_app", _UVICORN | {"HTTP_ENGINE": "asgi"}, _ALL
+    ),
+    "kvik-uvicorn": Contender("Kvik under uvicorn", "kvik_app", _UVICORN, _ALL),
     "kvik-off": Contender("Kvik, all off", "kvik_app", _OFF, _ALL),
 }
 BASE = "asgi"

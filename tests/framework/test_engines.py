@@ -1,4 +1,4 @@
-"""The two ways of a request under `app.run()`, direct and through ASGI: one behaviour, byte for byte."""
+"""The ways of a request, direct or through ASGI, by `app.run()` or under uvicorn: one behaviour, byte for byte."""
 
 import contextlib
 import json
@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -147,6 +147,9 @@ if __name__ == "__main__":
     app.run()
 """
 
+Ways = Mapping[str, Program]
+"""The program as it runs by each way; the first two are named after HTTP_ENGINE."""
+
 LIMITS = {
     "HEADER_TIMEOUT": "300ms",
     "BODY_TIMEOUT": "300ms",
@@ -173,13 +176,15 @@ def main(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def both(main: Path) -> Iterator[tuple[Program, Program]]:
-    """Run the program twice: with the direct protocol, and without."""
+def ways(main: Path) -> Iterator[Ways]:
+    """Run the program with the direct protocol, without, and with it under `uvicorn main:app`."""
+    as_uvicorn = ("--no-access-log", "--no-server-header")
     with (
         program(main, main.parent, HTTP_ENGINE="auto", **LIMITS) as direct,
         program(main, main.parent, HTTP_ENGINE="asgi", **LIMITS) as asgi,
+        program(main, main.parent, uvicorn=as_uvicorn, HTTP_ENGINE="auto", **LIMITS) as under_uvicorn,
     ):
-        yield direct, asgi
+        yield {"auto": direct, "asgi": asgi, "uvicorn": under_uvicorn}
 
 
 def _connect(running: Program) -> socket.socket:
@@ -217,15 +222,18 @@ def _comparable(answers: bytes) -> bytes:
     return re.sub(rb"\r\n(date: [^\r]*|x-correlation-id: [0-9a-f]{32})", b"", answers)
 
 
-def _assert_same(both: tuple[Program, Program], pieces: list[bytes]) -> bytes:
+def _assert_same(ways: Ways, pieces: list[bytes]) -> bytes:
     """Compare the answers, as far as they came: who sends on behind a last request may have them cut."""
-    (direct, was_cut), (asgi, was_cut_too) = (_talk_and_see(running, pieces) for running in both)
-    direct, asgi = _comparable(direct), _comparable(asgi)
-    if was_cut or was_cut_too:
-        assert direct.startswith(asgi) or asgi.startswith(direct), pieces
-    else:
-        assert direct == asgi, pieces
-    return direct
+    expected, was_cut = _talk_and_see(ways["asgi"], pieces)
+    expected = _comparable(expected)
+    for name in ("auto", "uvicorn"):
+        answers, was_cut_too = _talk_and_see(ways[name], pieces)
+        answers = _comparable(answers)
+        if was_cut or was_cut_too:
+            assert answers.startswith(expected) or expected.startswith(answers), (name, pieces)
+        else:
+            assert answers == expected, (name, pieces)
+    return expected
 
 
 # The table, by hand
@@ -253,7 +261,7 @@ METHODS = [b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"]
 
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
 @pytest.mark.parametrize("method", METHODS)
-def test_every_target_has_one_answer(both: tuple[Program, Program], method: bytes, version: bytes) -> None:
+def test_every_target_has_one_answer(ways: Ways, method: bytes, version: bytes) -> None:
     """Status, headers in their order, framing and body are the same for each method, path and version."""
     body = b"" if method in {b"GET", b"HEAD", b"OPTIONS"} else b'{"a":1}'
     for target in TARGETS:
@@ -261,7 +269,7 @@ def test_every_target_has_one_answer(both: tuple[Program, Program], method: byte
             *(method, target, version),
             len(body),
         )
-        assert _assert_same(both, [head + b"\r\n" + body + ALIVE]), target
+        assert _assert_same(ways, [head + b"\r\n" + body + ALIVE]), target
 
 
 @pytest.mark.parametrize(
@@ -283,52 +291,51 @@ def test_every_target_has_one_answer(both: tuple[Program, Program], method: byte
     ],
 )
 @pytest.mark.parametrize("target", [b"GET /u/7/joe", b"GET /", b"POST /body"])
-def test_headers_that_mean_something_mean_the_same(
-    both: tuple[Program, Program], target: bytes, headers: bytes
-) -> None:
+def test_headers_that_mean_something_mean_the_same(ways: Ways, target: bytes, headers: bytes) -> None:
     """What decides about the connection, the client or the body decides alike."""
     head = target + b" HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n\r\n"
-    assert _assert_same(both, [head, b"0\r\n\r\n" + ALIVE])
+    assert _assert_same(ways, [head, b"0\r\n\r\n" + ALIVE])
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 65536, 65537, 102400, 102401])
-def test_a_body_of_any_size_in_any_pieces(both: tuple[Program, Program], size: int) -> None:
+def test_a_body_of_any_size_in_any_pieces(ways: Ways, size: int) -> None:
     """With its head, behind it, or in pieces: a body is read, or refused where it is too large."""
     head = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
     body = b"b" * size
-    whole = _assert_same(both, [head + body + ALIVE])
-    assert _assert_same(both, [head, body, ALIVE]) == whole
-    assert _assert_same(both, [head + body[:1], body[1:], ALIVE]) == whole
+    whole = _assert_same(ways, [head + body + ALIVE])
+    assert _assert_same(ways, [head, body, ALIVE]) == whole
+    assert _assert_same(ways, [head + body[:1], body[1:], ALIVE]) == whole
 
 
-def test_a_connection_goes_from_one_way_to_the_other_and_back(both: tuple[Program, Program]) -> None:
+def test_a_connection_goes_from_one_way_to_the_other_and_back(ways: Ways) -> None:
     """Plain requests, and those that only ASGI can serve, are answered in their order on one connection."""
     targets = [b"/", b"/stream", b"/u/7/joe", b"/mounted", b"/group/in", b"/slow", b"/file", b"/thread", b"/large"]
     several = b"".join(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % target for target in targets * 2)
     chunked = b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-    answers = _assert_same(both, [several + chunked + GET + ALIVE])
+    answers = _assert_same(ways, [several + chunked + GET + ALIVE])
     assert answers.count(b"HTTP/1.1 20") == 2 * len(targets) + 3
 
 
 @pytest.mark.parametrize(
     "behind", [GET[:9], b"hello\r\n\r\n", b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nb"]
 )
-def test_the_limits_hold_behind_a_plain_request(both: tuple[Program, Program], behind: bytes) -> None:
+def test_the_limits_hold_behind_a_plain_request(ways: Ways, behind: bytes) -> None:
     """Half a head, rubbish and half a body end the connection as they would at its beginning."""
     for pieces in ([GET + behind], [GET, behind]):
-        assert _assert_same(both, pieces).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert _assert_same(ways, pieces).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_a_handler_out_of_time_is_408(both: tuple[Program, Program]) -> None:
+def test_a_handler_out_of_time_is_408(ways: Ways) -> None:
     """REQUEST_TIMEOUT holds, and the connection goes on."""
-    answers = _assert_same(both, [b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n" + ALIVE])
+    answers = _assert_same(ways, [b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n" + ALIVE])
     assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"408", b"200"]
 
 
-def test_log_lines_are_the_same(both: tuple[Program, Program]) -> None:
+def test_log_lines_are_the_same(ways: Ways) -> None:
     """The access line and the lines of errors have the same fields, values and order."""
     kinds: list[list[object]] = []
-    for running in both:
+    for name in ("auto", "asgi"):
+        running = ways[name]
         running.news()
         for target in (
             b"/",
@@ -400,9 +407,9 @@ def conversations(draw: st.DrawFn) -> list[bytes]:
 
 @fuzzing
 @given(pieces=conversations())
-def test_whatever_is_sent_is_answered_alike(both: tuple[Program, Program], pieces: list[bytes]) -> None:
-    """Requests well and ill formed, pipelined, cut at any bytes, have the same answers by both ways."""
-    _assert_same(both, pieces)
+def test_whatever_is_sent_is_answered_alike(ways: Ways, pieces: list[bytes]) -> None:
+    """Requests well and ill formed, pipelined, cut at any bytes, have the same answers by every way."""
+    _assert_same(ways, pieces)
 
 
 # What only a server of its own can show
@@ -427,12 +434,10 @@ def test_one_connection_with_many_requests_does_not_starve_the_others(
         assert waited < (time.monotonic() - began) / 2
 
 
-@pytest.mark.parametrize("engine_name", ["auto", "asgi"])
-def test_a_client_that_leaves_is_499_and_its_handler_cancelled(
-    both: tuple[Program, Program], engine_name: str
-) -> None:
+@pytest.mark.parametrize("engine_name", ["auto", "asgi", "uvicorn"])
+def test_a_client_that_leaves_is_499_and_its_handler_cancelled(ways: Ways, engine_name: str) -> None:
     """Nothing is written, and the access line says so, long before the handler would have been done."""
-    running = both[engine_name == "asgi"]
+    running = ways[engine_name]
     running.news()
     with _connect(running) as client:
         client.sendall(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -440,10 +445,10 @@ def test_a_client_that_leaves_is_499_and_its_handler_cancelled(
     _until_logged(running, '"response":499', 1)
 
 
-@pytest.mark.parametrize("engine_name", ["auto", "asgi"])
-def test_a_client_that_reads_slowly_gets_all_of_it(both: tuple[Program, Program], engine_name: str) -> None:
+@pytest.mark.parametrize("engine_name", ["auto", "asgi", "uvicorn"])
+def test_a_client_that_reads_slowly_gets_all_of_it(ways: Ways, engine_name: str) -> None:
     """Answers wait until those before them have been read, and none is lost."""
-    with _connect(both[engine_name == "asgi"]) as client:
+    with _connect(ways[engine_name]) as client:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 20 + ALIVE)
         time.sleep(0.2)
         received = bytearray()
@@ -452,9 +457,9 @@ def test_a_client_that_reads_slowly_gets_all_of_it(both: tuple[Program, Program]
     assert received.count(b'{"data":"lll') == 20
 
 
-def test_a_websocket_opens_on_a_program_of_its_own(both: tuple[Program, Program]) -> None:
+def test_a_websocket_opens_on_a_program_of_its_own(ways: Ways) -> None:
     """An upgrade leaves the direct protocol for that of WebSockets."""
-    for running in both:
+    for running in ways.values():
         with connect(running.url.replace("http", "ws") + "/ws", proxy=None) as client:
             client.send("hello")
             assert client.recv(timeout=20) == "hello"

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -49,6 +50,10 @@ class App(Routes):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
         if scope["type"] == "lifespan":
+            if "uvicorn" in sys.modules:  # it may be the server; no other one needs it
+                from ._serving.engine import use_under_uvicorn  # noqa: PLC0415 - see above
+
+                use_under_uvicorn(self, receive, self._container, self._request_path)
             await self._lifecycle(scope, receive, send)
             return
         await self._request_path()(scope, receive, send)

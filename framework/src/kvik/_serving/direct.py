@@ -1,11 +1,14 @@
-"""The direct protocol of `app.run()`: a plain request is served from the parser's callbacks, without ASGI between.
+"""The direct protocol: a plain request is served from the parser's callbacks, without ASGI between.
 
 Plain is a request with a handler of ours and no middleware around it, on a connection that is kept, whose body is
 absent or came with its head, small and of a declared length. Every other goes to uvicorn's own protocol and the
 ASGI application, in the middle of a connection too. HTTP_ENGINE=asgi switches this off.
+
+`app.run()` speaks it, and so does `uvicorn main:app`.
 """
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -63,7 +66,7 @@ class DirectConnection(Connection):
         """Look whether anything stands between a request and its route."""
         super().connection_made(transport)
         self.path = self._find_path()
-        self._may_be_plain = self.path.is_straight and not self.root_path and self.limit_concurrency is None
+        self._may_be_plain = self.path.is_straight and not self._is_for_uvicorn()
         HttpToolsProtocol.on_message_begin(self)
         self.scope_of_connection: Scope = {**self.scope}
 
@@ -75,6 +78,12 @@ class DirectConnection(Connection):
         if isinstance(self.cycle, Exchange):
             self.cycle = None
         super().connection_lost(exc)
+
+    def _is_for_uvicorn(self) -> bool:
+        """Tell whether uvicorn was asked for something at each request that it alone does."""
+        logs_access = self.access_log and self.access_logger.isEnabledFor(logging.INFO)
+        resets_context = getattr(self.config, "reset_contextvars", False)  # older versions have no such option
+        return bool(logs_access or resets_context or self.root_path or self.limit_concurrency is not None)
 
     # What the parser finds
 

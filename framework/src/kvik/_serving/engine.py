@@ -1,22 +1,52 @@
-"""Which protocol `app.run()` speaks with: the direct one, or uvicorn's own through ASGI."""
+"""Which protocol an app is served with: the direct one, or uvicorn's own through ASGI."""
 
 from collections.abc import Callable
 
 import uvicorn
+from starlette.types import ASGIApp, Receive
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .._container import Container
 from .._requests.http import RequestPath
 from .connection import Connection, connection_class
-from .direct import direct_connection_class
+from .direct import DirectConnection, direct_connection_class
 
 TESTED_UVICORN = ((0, 35), (0, 54))
 """The first and the last minor version of uvicorn whose inside the direct protocol is tested with."""
 
 
 def connection_class_for(container: Container, path: Callable[[], RequestPath]) -> type[Connection]:
-    """Choose by HTTP_ENGINE, and by what uvicorn there is; one WARNING where that is another than is wanted."""
+    """Choose for `app.run()`."""
+    return _direct_class(container, path) or connection_class(container)
+
+
+def use_under_uvicorn(
+    app: ASGIApp, receive: Receive, container: Container, path: Callable[[], RequestPath]
+) -> None:
+    """Have the uvicorn whose lifespan messages these are serve plain requests directly, as `app.run()` does.
+
+    It makes its connections from the class that its configuration names when a client connects, and the app starts
+    before any does. Where uvicorn was given something between itself and the app, or another protocol, nothing is
+    changed.
+    """
+    config = getattr(getattr(receive, "__self__", None), "config", None)
+    if not isinstance(config, uvicorn.Config) or not isinstance(config.http, str):
+        return
+    if config.http_protocol_class is HttpToolsProtocol and _innermost(config) is app:
+        config.http_protocol_class = _direct_class(container, path) or HttpToolsProtocol
+
+
+def _innermost(config: uvicorn.Config) -> object:
+    """Give the app that uvicorn calls; whom it believes a client's address, the direct protocol knows as well."""
+    app = config.loaded_app
+    return app.app if isinstance(app, ProxyHeadersMiddleware) else app
+
+
+def _direct_class(container: Container, path: Callable[[], RequestPath]) -> type[DirectConnection] | None:
+    """Give the direct protocol, or None: HTTP_ENGINE=asgi, or another uvicorn than is known, with one WARNING."""
     if container.settings.http_engine == "asgi":
-        return connection_class(container)
+        return None
     first, last = TESTED_UVICORN
     if first <= _version(uvicorn.__version__) <= last:
         return direct_connection_class(container, path)
@@ -26,7 +56,7 @@ def connection_class_for(container: Container, path: Callable[[], RequestPath]) 
         problem="the direct protocol is not tested with this version; requests take the ASGI way",
         tested=f"{_text(first)} to {_text(last)}",
     )
-    return connection_class(container)
+    return None
 
 
 def _version(text: str) -> tuple[int, ...]:
