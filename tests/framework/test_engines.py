@@ -493,7 +493,7 @@ def test_http_engine_asgi_switches_the_direct_protocol_off(
     assert not chosen()
     assert capsys.readouterr().out == ""
     monkeypatch.setenv("HTTP_ENGINE", "auto")
-    for version in ("0.34.2", "0.999.0", "1.0.0", "unknown"):
+    for version in ("0.52.0", "0.999.0", "1.0.0", "unknown"):
         monkeypatch.setattr(uvicorn, "__version__", version)
         assert not chosen()
         line = json.loads(capsys.readouterr().out)

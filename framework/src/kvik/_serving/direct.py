@@ -82,8 +82,8 @@ class DirectConnection(Connection):
     def _is_for_uvicorn(self) -> bool:
         """Tell whether uvicorn was asked for something at each request that it alone does."""
         logs_access = self.access_log and self.access_logger.isEnabledFor(logging.INFO)
-        resets_context = getattr(self.config, "reset_contextvars", False)  # older versions have no such option
-        return bool(logs_access or resets_context or self.root_path or self.limit_concurrency is not None)
+        is_limited = self.limit_concurrency is not None
+        return bool(logs_access or is_limited or self.root_path or self.config.reset_contextvars)
 
     # What the parser finds
 

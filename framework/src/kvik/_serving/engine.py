@@ -12,7 +12,7 @@ from .._requests.http import RequestPath
 from .connection import Connection, connection_class
 from .direct import DirectConnection, direct_connection_class
 
-TESTED_UVICORN = ((0, 35), (0, 54))
+TESTED_UVICORN = ((0, 53), (0, 54))
 """The first and the last minor version of uvicorn whose inside the direct protocol is tested with."""
 
 
