@@ -12,12 +12,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
-from ._reads import Clock, refuse_large_values
+from ._reads import Row, refuse_large_values, small_row
 from ._schema import close_connection
-
-T = TypeVar("T")
 
 SLOW_SECONDS = 0.001
 SAVED_SECONDS = 0.00005  # by a read that no thread was woken for: 50 to 70 µs were measured
@@ -30,7 +27,12 @@ _ENOUGH = 100  # fast reads after a pause show that it was over
 class DirectReads:
     """Read small values on the given connection, and close it when stopped."""
 
-    def __init__(self, connection: sqlite3.Connection, *, timer: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
         connection.execute("PRAGMA busy_timeout = 0")
         connection.text_factory = str  # the fastest; its errors, which hold the value, never leave this module
         refuse_large_values(connection)
@@ -41,29 +43,34 @@ class DirectReads:
         self._allowance = Allowance()
         self._paused_until = -1.0
 
-    def attempt(
-        self, read: Callable[[sqlite3.Cursor, bytes, Clock], T], key: bytes, clock: Clock
-    ) -> tuple[T] | None:
-        """Return what `read` does, in a tuple; or None where a thread has to do it."""
-        began = self._timer()
-        if began < self._paused_until or not self._lock.acquire(blocking=False):
+    def attempt(self, key: bytes) -> Row | None:
+        """Return the row of a key, live or not, NO_ROW if there is none, or None where a thread has to read it."""
+        if not self._lock.acquire(False):  # noqa: FBT003 - twice as fast as by keyword
             return None
         try:
-            return (read(self._cursor, key, clock),)
-        except Exception:  # noqa: BLE001 - the thread meets it too, and tells; also of a connection that is closed
-            return None
+            return self._select(key)
         finally:
             self._lock.release()
-            took = self._timer() - began
-            if took <= SLOW_SECONDS:
-                self._allowance.fast_reads += 1
-            else:
-                self._paused_until = began + took + self._allowance.pay(took)
 
     def stop(self) -> None:
         """Read no more, and close the connection; harmless when repeated."""
         with self._lock:
             close_connection(self._connection)
+
+    def _select(self, key: bytes) -> Row | None:
+        began = self._timer()
+        if began < self._paused_until:
+            return None
+        try:
+            return small_row(self._cursor, key)
+        except Exception:  # noqa: BLE001 - the thread meets it too, and tells; also of a connection that is closed
+            return None
+        finally:
+            took = self._timer() - began
+            if took <= SLOW_SECONDS:
+                self._allowance.fast_reads += 1
+            else:
+                self._paused_until = began + took + self._allowance.pay(took)
 
 
 class Allowance:

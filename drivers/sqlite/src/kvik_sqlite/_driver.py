@@ -38,7 +38,11 @@ class SQLite:
     trace_attributes: Final[Mapping[str, str]] = {"db.system.name": "sqlite"}
 
     def __init__(
-        self, path: str | os.PathLike[str], *, durability: Durability = "full", busy_timeout: float = 5.0
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = "full",
+        busy_timeout: float = 5.0,
     ) -> None:
         if os.fspath(path) in ("", ":memory:"):
             raise ValueError(
@@ -50,7 +54,12 @@ class SQLite:
         if not 0 <= busy_timeout < math.inf:
             raise ValueError("busy_timeout is a finite number of seconds, 0 or more")
         self.clock: Callable[[], float] = time.time
-        self._file = File(Path(path).absolute(), durability, busy_timeout, self._now)
+        self._file = File(
+            Path(path).absolute(),
+            self._now,
+            durability=durability,
+            busy_timeout=busy_timeout,
+        )
 
     def __repr__(self) -> str:
         return f"SQLite({str(self._file.path)!r})"
@@ -94,11 +103,12 @@ class SQLite:
 
     async def get(self, key: str) -> str | None:
         """Return the value of a key, or None where there is no such key."""
-        return await self._file.read_key(_reads.small_value, _reads.value, encode_key(key))
+        row = await self._file.read_row(encode_key(key))
+        return None if row is None else row[0]
 
     async def get_versioned(self, key: str) -> Versioned | None:
         """Return value, version and expiry (or None) of a key, or None where there is no such key."""
-        return await self._file.read_key(_reads.small_entry, _reads.entry, encode_key(key))
+        return _reads.versioned(await self._file.read_row(encode_key(key)))
 
     async def set(self, key: str, value: str) -> None:
         """Create or replace a key; clear any expiry. The value is in the file when this returns."""

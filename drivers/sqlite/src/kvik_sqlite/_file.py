@@ -9,13 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from ._direct import DirectReads
 from ._errors import Outcome, SQLiteError, translate
 from ._readers import Readers
-from ._reads import Clock
+from ._reads import Clock, Row, is_live, live_row
 from ._schema import Durability, open_connection, prepare
 from ._writer import Writer
 
@@ -55,7 +56,7 @@ class File:
     current task has left, or None. Every method raises SQLiteError.
     """
 
-    def __init__(self, path: Path, durability: Durability, busy_timeout: float, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, *, durability: Durability, busy_timeout: float) -> None:
         self.path = path
         self.remaining: Callable[[], float | None] = lambda: None
         self._durability = durability
@@ -74,18 +75,13 @@ class File:
             raise self._too_late("not_applied")
         return time.monotonic() + left
 
-    async def read_key(
-        self,
-        small: Callable[[sqlite3.Cursor, bytes, Clock], T],
-        of_any_size: Callable[[sqlite3.Connection, bytes, Clock], T],
-        key: bytes,
-    ) -> T:
-        """Read one key: at once where that cannot block the loop and the value is small, else in a thread."""
+    async def read_row(self, key: bytes) -> Row | None:
+        """Read a live key: at once where that cannot block the loop and the value is small, else in a thread."""
         deadline = self.deadline()
-        answer = self._opened().direct.attempt(small, key, self._clock)
-        if answer is not None:
-            return answer[0]
-        return await self.read(lambda connection: of_any_size(connection, key, self._clock), deadline)
+        row = self._opened().direct.attempt(key)
+        if row is None:
+            return await self.read(partial(live_row, key=key, clock=self._clock), deadline)
+        return row if is_live(row[1], self._clock) else None
 
     async def read(self, work: Callable[[sqlite3.Connection], T], deadline: float | None) -> T:
         """Run a read in a thread; until `deadline`, which is not asked for here: a batch has one for all."""
