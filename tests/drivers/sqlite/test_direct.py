@@ -14,6 +14,7 @@ from kvik_sqlite import SQLite, SQLiteError
 from kvik_sqlite._direct import DirectReads
 from kvik_sqlite._file import READERS
 from kvik_sqlite._reads import NO_ROW, SMALL_BYTES, Row
+from kvik_sqlite._row_cache import RowCache
 from kvik_sqlite._schema import open_connection
 
 
@@ -100,6 +101,21 @@ async def test_a_slow_disk_sends_reads_to_the_threads(direct: DirectReads, timer
     for _ in range(100):
         read(direct)
     assert round(seconds_of_pause(), 1) == 0.1
+
+
+async def test_a_pause_is_for_rows_that_are_not_kept(db: SQLite, path: Path, timer: Timer) -> None:
+    """While reads are left to the threads, a row that is kept is still answered at once."""
+    await db.set("k", "value")
+    direct = DirectReads(open_connection(path, "full", 5), RowCache(lambda: b"state", 10_000), timer=timer)
+    kept = read(direct)
+    assert kept is not None
+    timer.step = 0.03
+    assert direct.attempt(b"other") == NO_ROW
+    for _ in range(200):
+        assert read(direct) is kept
+        assert direct.attempt(b"another") is None
+        timer.step = 0.0
+    direct.stop()
 
 
 async def test_a_busy_machine_changes_nothing(direct: DirectReads, timer: Timer) -> None:

@@ -6,6 +6,8 @@ Never where it could block the event loop for long:
 - a page that is in no cache has to come from the disk, and after a crash of another process a reader may have to
   look through the WAL. Nothing tells beforehand, so each read is timed, and slow ones are limited (see Allowance).
 Whatever goes wrong here, the same read in a thread gives the answer or the error.
+
+What was read is kept in a RowCache, where there can be one: a row that it still has costs nothing of all this.
 """
 
 import sqlite3
@@ -14,6 +16,7 @@ import time
 from collections.abc import Callable
 
 from ._reads import Row, refuse_large_values, small_row
+from ._row_cache import RowCache
 from ._schema import close_connection
 
 SLOW_SECONDS = 0.001
@@ -25,11 +28,15 @@ _ENOUGH = 100  # fast reads after a pause show that it was over
 
 
 class DirectReads:
-    """Read small values on the given connection, and close it when stopped."""
+    """Read small values on the given connection, and close it when stopped.
+
+    `cache` may look at memory that is there only while the connection is open; nobody else may use it.
+    """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
+        cache: RowCache | None = None,
         *,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -38,6 +45,7 @@ class DirectReads:
         refuse_large_values(connection)
         self._connection = connection
         self._cursor = connection.cursor()  # kept, since making one takes as long as half the rest of this
+        self._cache = cache
         self._timer = timer
         self._lock = threading.Lock()  # against close(), which comes from another thread
         self._allowance = Allowance()
@@ -48,14 +56,25 @@ class DirectReads:
         if not self._lock.acquire(False):  # noqa: FBT003 - twice as fast as by keyword
             return None
         try:
-            return self._select(key)
+            cache = self._cache
+            if cache is None:
+                return self._select(key)
+            row = cache.find(key)
+            if row is None:
+                row = self._select(key)
+                if row is not None:
+                    cache.keep(key, row)
+            return row
         finally:
             self._lock.release()
 
     def stop(self) -> None:
         """Read no more, and close the connection; harmless when repeated."""
         with self._lock:
+            cache, self._cache = self._cache, None  # before the memory that it looks at is gone
             close_connection(self._connection)
+        if cache is not None:
+            cache.clear()
 
     def _select(self, key: bytes) -> Row | None:
         began = self._timer()

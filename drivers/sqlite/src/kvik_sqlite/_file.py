@@ -17,7 +17,9 @@ from ._direct import DirectReads
 from ._errors import Outcome, SQLiteError, translate
 from ._readers import Readers
 from ._reads import Clock, Row, is_live, live_row
+from ._row_cache import RowCache
 from ._schema import Durability, open_connection, prepare
+from ._wal_index import view_header
 from ._writer import Writer
 
 T = TypeVar("T")
@@ -52,15 +54,19 @@ _this_process: Final = _Process()
 class File:
     """Open and close the file, and run operations on it.
 
-    `busy_timeout` is in seconds. `remaining` may be replaced before `connect`: it gives the seconds that the
-    current task has left, or None. Every method raises SQLiteError.
+    `busy_timeout` is in seconds; `cache_bytes` is what rows that are kept may take. `remaining` may be
+    replaced before `connect`: it gives the seconds that the current task has left, or None. Every method raises
+    SQLiteError.
     """
 
-    def __init__(self, path: Path, clock: Clock, *, durability: Durability, busy_timeout: float) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, *, durability: Durability, busy_timeout: float, cache_bytes: int
+    ) -> None:
         self.path = path
         self.remaining: Callable[[], float | None] = lambda: None
         self._durability = durability
         self._busy_timeout = busy_timeout
+        self._cache_bytes = cache_bytes
         self._clock = clock
         self._lifecycle = threading.Lock()
         self._open: _Open | None = None
@@ -148,7 +154,7 @@ class File:
                 opened.enter_context(closing(open_connection(self.path, self._durability, self._busy_timeout)))
                 for _ in range(2 + READERS)
             ]
-            direct_reads = DirectReads(direct)
+            direct_reads = DirectReads(direct, self._cache_over(direct))
             opened.pop_all()  # from here on the three below close them
         return _Open(
             Writer(writer, self.path, self._busy_timeout, self._clock),
@@ -156,6 +162,10 @@ class File:
             direct_reads,
             _this_process.id,
         )
+
+    def _cache_over(self, connection: sqlite3.Connection) -> RowCache | None:
+        read_header = view_header(connection) if self._cache_bytes else None
+        return RowCache(read_header, self._cache_bytes) if read_header else None
 
     def _stop(self, current: _Open) -> None:
         current.direct.stop()
