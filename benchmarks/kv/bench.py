@@ -39,9 +39,9 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory(dir=options.directory) as directory, dynoxide.running() as endpoint:
         result = uvloop.run(_measure(Path(directory), endpoint, options))
-    print(f"{'store':<10} {'operation':<14} {'bare, µs':>10} {'driver':>8} {'facade':>8}")
+    print(f"{'store':<16} {'operation':<14} {'bare, µs':>10} {'driver':>8} {'facade':>8}")
     for (store, operation), row in result["operations"].items():
-        print(f"{store:<10} {operation:<14} {row['bare_us']:>10.1f} {row['driver']:>8.2f} {row['facade']:>8.2f}")
+        print(f"{store:<16} {operation:<14} {row['bare_us']:>10.1f} {row['driver']:>8.2f} {row['facade']:>8.2f}")
     print(f"\nSQLite, {WRITERS} writers at once: {result['group_commit']:.1f} times the writes of one by one")
     if options.json:
         rows = {f"{store} {operation}": row for (store, operation), row in result["operations"].items()}
@@ -62,7 +62,12 @@ def _options() -> argparse.Namespace:
 
 async def _measure(directory: Path, endpoint: str, options: argparse.Namespace) -> dict[str, Any]:
     operations: dict[tuple[str, str], dict[str, float]] = {}
-    for name, opened in (("memory", _memory()), ("sqlite", _sqlite(directory)), ("dynamodb", _dynamodb(endpoint))):
+    for name, opened in (
+        ("memory", _memory()),
+        ("sqlite", _sqlite(directory)),
+        ("sqlite, no cache", _sqlite_without_cache(directory)),
+        ("dynamodb", _dynamodb(endpoint)),
+    ):
         async with opened as (store, bare):
             driver, facade = _calls(store), _calls(KV(store))
             await facade["set_many(100)"]()
@@ -154,6 +159,14 @@ async def _sqlite(directory: Path) -> AsyncIterator[tuple[SQLite, Bare]]:
             yield db, bare
 
 
+@contextlib.asynccontextmanager
+async def _sqlite_without_cache(directory: Path) -> AsyncIterator[tuple[SQLite, Bare]]:
+    """Give get alone; the others never use the cache."""
+    with _bare_sqlite(directory / "bare-without-cache.db") as bare:
+        async with SQLite(directory / "without-cache.db", cache_bytes=0) as db:
+            yield db, {"get": bare["get"]}
+
+
 @contextlib.contextmanager
 def _bare_sqlite(path: Path) -> Iterator[Bare]:
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -171,6 +184,7 @@ def _bare_sqlite(path: Path) -> Iterator[Bare]:
             connection.executemany(put, [(key, value) for key in keys])
             connection.execute("COMMIT")
 
+        set_many()
         yield {
             "get": lambda: connection.execute(get, (keys[0],)).fetchone(),
             "set": lambda: connection.execute(put, (keys[0], next(VALUES))),

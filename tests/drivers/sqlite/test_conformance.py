@@ -14,3 +14,11 @@ class TestConformance(KVStoreConformance):
     @pytest.fixture
     def store(self, tmp_path: Path) -> SQLite:
         return SQLite(tmp_path / "kit.db")
+
+
+class TestConformanceWithoutCache(KVStoreConformance):
+    """It does where no rows are kept, too."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> SQLite:
+        return SQLite(tmp_path / "kit.db", cache_bytes=0)

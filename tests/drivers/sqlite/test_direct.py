@@ -4,7 +4,6 @@ import asyncio
 import random
 import sqlite3
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +13,8 @@ import pytest
 from kvik_sqlite import SQLite, SQLiteError
 from kvik_sqlite._direct import DirectReads
 from kvik_sqlite._file import READERS
-from kvik_sqlite._reads import SMALL_BYTES, small_value
+from kvik_sqlite._reads import NO_ROW, SMALL_BYTES, Row
+from kvik_sqlite._row_cache import RowCache
 from kvik_sqlite._schema import open_connection
 
 
@@ -71,12 +71,12 @@ async def test_a_small_value_needs_no_thread(db: SQLite) -> None:
     assert await large == "x" * (SMALL_BYTES + 1)
 
 
-def read(direct: DirectReads) -> tuple[str | None] | None:
+def read(direct: DirectReads) -> Row | None:
     """Read a key that is not there."""
-    return direct.attempt(small_value, b"k", time.time)
+    return direct.attempt(b"k")
 
 
-def read_for(direct: DirectReads, timer: Timer, seconds: float) -> tuple[str | None] | None:
+def read_for(direct: DirectReads, timer: Timer, seconds: float) -> Row | None:
     """Read a key that is not there, which takes so long."""
     timer.step = seconds
     answer = read(direct)
@@ -88,7 +88,7 @@ async def test_a_slow_disk_sends_reads_to_the_threads(direct: DirectReads, timer
     """Two slow reads are borne; then there is a pause, and a longer one while the last did not help."""
 
     def seconds_of_pause() -> float:
-        assert read_for(direct, timer, 0.009) == (None,)  # the slow one itself is answered
+        assert read_for(direct, timer, 0.009) == NO_ROW  # the slow one itself is answered
         began = timer.now
         while read(direct) is None:
             timer.now += 0.05
@@ -103,19 +103,34 @@ async def test_a_slow_disk_sends_reads_to_the_threads(direct: DirectReads, timer
     assert round(seconds_of_pause(), 1) == 0.1
 
 
+async def test_a_pause_is_for_rows_that_are_not_kept(db: SQLite, path: Path, timer: Timer) -> None:
+    """While reads are left to the threads, a row that is kept is still answered at once."""
+    await db.set("k", "value")
+    direct = DirectReads(open_connection(path, "full", 5), RowCache(lambda: b"state", 10_000), timer=timer)
+    kept = read(direct)
+    assert kept is not None
+    timer.step = 0.03
+    assert direct.attempt(b"other") == NO_ROW
+    for _ in range(200):
+        assert read(direct) is kept
+        assert direct.attempt(b"another") is None
+        timer.step = 0.0
+    direct.stop()
+
+
 async def test_a_busy_machine_changes_nothing(direct: DirectReads, timer: Timer) -> None:
     """One read in a hundred that is interrupted for 4 ms sends none to the threads, however long that goes on."""
     for _ in range(200):
-        assert read_for(direct, timer, 0.004) == (None,)
+        assert read_for(direct, timer, 0.004) == NO_ROW
         for _ in range(99):
-            assert read(direct) == (None,)
+            assert read(direct) == NO_ROW
 
 
 async def test_the_past_does_not_excuse_many_slow_reads(direct: DirectReads, timer: Timer) -> None:
     """After thousands of fast reads, too, a disk that has become slow is met three times at most."""
     for _ in range(10_000):
         read(direct)
-    assert [read_for(direct, timer, 0.009) for _ in range(6)] == [(None,)] * 3 + [None] * 3
+    assert [read_for(direct, timer, 0.009) for _ in range(6)] == [NO_ROW] * 3 + [None] * 3
 
 
 @pytest.mark.parametrize("one_in", [1, 2, 10, 50, 200])
@@ -138,7 +153,9 @@ async def test_an_error_is_left_to_the_threads(
 ) -> None:
     """Whatever fails, also a lock that only an exclusive owner holds, is no answer."""
     await db.set("k", "value")
-    assert read(direct) == ("value",)
+    row = read(direct)
+    assert row is not None
+    assert row[0] == "value"
     outside.execute("UPDATE kv SET value = x'00'")
     assert read(direct) is None
     outside.execute("DROP TABLE kv")

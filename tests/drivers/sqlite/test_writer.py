@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kvik_sqlite import SQLite, SQLiteError
-from kvik_sqlite._reads import small_entry
+from kvik_sqlite._reads import live_row
 from kvik_sqlite._schema import open_connection, prepare
 from kvik_sqlite._writer import Writer
 from kvik_sqlite._writes import put
@@ -284,7 +284,7 @@ def test_what_has_begun_cannot_be_cancelled(writer: Writer, outside: sqlite3.Con
 
 def test_a_write_may_read_what_is_there(writer: Writer) -> None:
     """An operation sees the writes before it in its own group."""
-    _, entry = together(writer, set_key(1, "first"), partial(small_entry, key=b"1", clock=time.time))
+    _, entry = together(writer, set_key(1, "first"), partial(live_row, key=b"1", clock=time.time))
     assert entry.result()[0] == "first"
 
 

@@ -9,14 +9,17 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from ._direct import DirectReads
 from ._errors import Outcome, SQLiteError, translate
 from ._readers import Readers
-from ._reads import Clock
+from ._reads import Clock, Row, is_live, live_row
+from ._row_cache import RowCache
 from ._schema import Durability, open_connection, prepare
+from ._wal_index import view_header
 from ._writer import Writer
 
 T = TypeVar("T")
@@ -51,15 +54,19 @@ _this_process: Final = _Process()
 class File:
     """Open and close the file, and run operations on it.
 
-    `busy_timeout` is in seconds. `remaining` may be replaced before `connect`: it gives the seconds that the
-    current task has left, or None. Every method raises SQLiteError.
+    `busy_timeout` is in seconds; `cache_bytes` is what rows that are kept may take. `remaining` may be
+    replaced before `connect`: it gives the seconds that the current task has left, or None. Every method raises
+    SQLiteError.
     """
 
-    def __init__(self, path: Path, durability: Durability, busy_timeout: float, clock: Clock) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, *, durability: Durability, busy_timeout: float, cache_bytes: int
+    ) -> None:
         self.path = path
         self.remaining: Callable[[], float | None] = lambda: None
         self._durability = durability
         self._busy_timeout = busy_timeout
+        self._cache_bytes = cache_bytes
         self._clock = clock
         self._lifecycle = threading.Lock()
         self._open: _Open | None = None
@@ -74,18 +81,13 @@ class File:
             raise self._too_late("not_applied")
         return time.monotonic() + left
 
-    async def read_key(
-        self,
-        small: Callable[[sqlite3.Cursor, bytes, Clock], T],
-        of_any_size: Callable[[sqlite3.Connection, bytes, Clock], T],
-        key: bytes,
-    ) -> T:
-        """Read one key: at once where that cannot block the loop and the value is small, else in a thread."""
+    async def read_row(self, key: bytes) -> Row | None:
+        """Read a live key: at once where that cannot block the loop and the value is small, else in a thread."""
         deadline = self.deadline()
-        answer = self._opened().direct.attempt(small, key, self._clock)
-        if answer is not None:
-            return answer[0]
-        return await self.read(lambda connection: of_any_size(connection, key, self._clock), deadline)
+        row = self._opened().direct.attempt(key)
+        if row is None:
+            return await self.read(partial(live_row, key=key, clock=self._clock), deadline)
+        return row if is_live(row[1], self._clock) else None
 
     async def read(self, work: Callable[[sqlite3.Connection], T], deadline: float | None) -> T:
         """Run a read in a thread; until `deadline`, which is not asked for here: a batch has one for all."""
@@ -152,7 +154,7 @@ class File:
                 opened.enter_context(closing(open_connection(self.path, self._durability, self._busy_timeout)))
                 for _ in range(2 + READERS)
             ]
-            direct_reads = DirectReads(direct)
+            direct_reads = DirectReads(direct, self._cache_over(direct))
             opened.pop_all()  # from here on the three below close them
         return _Open(
             Writer(writer, self.path, self._busy_timeout, self._clock),
@@ -160,6 +162,10 @@ class File:
             direct_reads,
             _this_process.id,
         )
+
+    def _cache_over(self, connection: sqlite3.Connection) -> RowCache | None:
+        read_header = view_header(connection) if self._cache_bytes else None
+        return RowCache(read_header, self._cache_bytes) if read_header else None
 
     def _stop(self, current: _Open) -> None:
         current.direct.stop()

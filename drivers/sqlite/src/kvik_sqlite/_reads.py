@@ -6,17 +6,21 @@ it. Large values are then read in pieces, as copying one at once would keep the 
 the event loop, for many milliseconds.
 """
 
+import math
 import sqlite3
 import time
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from ._errors import NotTextError, Versioned
 
 Clock: TypeAlias = Callable[[], float]
+Row: TypeAlias = tuple[str, float | None, bytes]  # value, when it expires, version
+
+NO_ROW: Final[Row] = ("", -math.inf, b"")  # stands for one that is not there: it expired before all time
 
 SMALL_BYTES = 64 * 1024  # 16 pages
 _PIECE_BYTES = 512 * 1024
@@ -25,9 +29,8 @@ _BREATH = 0.0001  # seconds: long enough for the loop to wake up and take the in
 # The value comes first, and the expiry is not in WHERE: its column lies behind the value, so that asking for it
 # would walk through the whole of a large one.
 # The key is given as a bytearray: for bytes the sqlite3 module looks for an adapter each time, in vain.
-_VALUE = "SELECT value, expires_at FROM kv WHERE key = ?"
-_ENTRY = "SELECT value, expires_at, version FROM kv WHERE key = ?"
-_ABOUT_ENTRY = "SELECT rowid, typeof(value), version, expires_at FROM kv WHERE key = ?"
+_ROW = "SELECT value, expires_at, version FROM kv WHERE key = ?"
+_ABOUT_ROW = "SELECT rowid, typeof(value), version, expires_at FROM kv WHERE key = ?"
 
 
 def refuse_large_values(connection: sqlite3.Connection) -> None:
@@ -40,41 +43,29 @@ def is_live(expires_at: float | None, clock: Clock) -> bool:
     return expires_at is None or expires_at > clock()
 
 
-def small_value(cursor: sqlite3.Cursor, key: bytes, clock: Clock) -> str | None:
-    """Return the value of a live key, or None; sqlite3.DataError where it is large."""
-    row = cursor.execute(_VALUE, (bytearray(key),)).fetchone()
-    if row is None or not is_live(row[1], clock):
-        return None
-    return _text(row[0])
+def small_row(cursor: sqlite3.Cursor, key: bytes) -> Row:
+    """Return the row of a key, live or not, or NO_ROW; sqlite3.DataError where its value is large."""
+    row: Row | None = cursor.execute(_ROW, (bytearray(key),)).fetchone()
+    if row is None:
+        return NO_ROW
+    if not isinstance(row[0], str):
+        raise NotTextError
+    return row
 
 
-def small_entry(cursor: sqlite3.Cursor, key: bytes, clock: Clock) -> Versioned | None:
-    """Return value, version and expiry of a live key, or None; sqlite3.DataError where the value is large."""
-    row = cursor.execute(_ENTRY, (bytearray(key),)).fetchone()
-    if row is None or not is_live(row[1], clock):
-        return None
-    value, expires_at, version = row
-    return _text(value), version.hex(), expires_at
-
-
-def value(connection: sqlite3.Connection, key: bytes, clock: Clock) -> str | None:
-    """Return the value of a live key, or None; it may be of any size."""
-    found = entry(connection, key, clock)
-    return None if found is None else found[0]
-
-
-def entry(connection: sqlite3.Connection, key: bytes, clock: Clock) -> Versioned | None:
-    """Return value, version and expiry of a live key, or None; the value may be of any size."""
+def live_row(connection: sqlite3.Connection, key: bytes, clock: Clock) -> Row | None:
+    """Return the row of a live key, or None; the value may be of any size."""
     try:
-        return small_entry(connection.cursor(), key, clock)
-    except sqlite3.DataError:
+        row = small_row(connection.cursor(), key)
+    except (sqlite3.DataError, NotTextError):
         with _one_state(connection):
-            return entry_in_pieces(connection, key, clock)
+            return live_row_in_pieces(connection, key, clock)
+    return row if is_live(row[1], clock) else None
 
 
-def entry_in_pieces(connection: sqlite3.Connection, key: bytes, clock: Clock) -> Versioned | None:
+def live_row_in_pieces(connection: sqlite3.Connection, key: bytes, clock: Clock) -> Row | None:
     """Return the same inside a transaction that is open already."""
-    row = connection.execute(_ABOUT_ENTRY, (key,)).fetchone()
+    row = connection.execute(_ABOUT_ROW, (key,)).fetchone()
     if row is None:
         return None
     rowid, kind, version, expires_at = row
@@ -82,7 +73,15 @@ def entry_in_pieces(connection: sqlite3.Connection, key: bytes, clock: Clock) ->
         return None
     if kind != "text":
         raise NotTextError
-    return _value_in_pieces(connection, rowid), version.hex(), expires_at
+    return _value_in_pieces(connection, rowid), expires_at, version
+
+
+def versioned(row: Row | None) -> Versioned | None:
+    """Return a row as the contract shows it."""
+    if row is None:
+        return None
+    value, expires_at, version = row
+    return value, version.hex(), expires_at
 
 
 def values(connection: sqlite3.Connection, keys: Sequence[bytes], clock: Clock) -> dict[str, str]:
@@ -92,7 +91,7 @@ def values(connection: sqlite3.Connection, keys: Sequence[bytes], clock: Clock) 
     try:
         rows = connection.execute(query, keys).fetchall()
     except sqlite3.DataError:  # one is large
-        found = {key: entry(connection, key, clock) for key in keys}
+        found = {key: live_row(connection, key, clock) for key in keys}
         return {key.decode(): each[0] for key, each in found.items() if each}
     if not all(isinstance(value, str) for _, value, _ in rows):
         raise NotTextError
@@ -105,12 +104,6 @@ def probe(connection: sqlite3.Connection, path: Path) -> dict[str, str | int]:
     connection.execute("SELECT 1 FROM kv LIMIT 1").fetchone()
     (journal_mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     return {"journal_mode": journal_mode, "size": path.stat().st_size}  # stat fails if the file was removed
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise NotTextError
-    return value
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import sqlite3
 
 from ._errors import SQLiteError
 from ._limits import Value
-from ._reads import Clock, entry_in_pieces, is_live
+from ._reads import Clock, is_live, live_row_in_pieces, versioned
 
 _PUT = """
 INSERT INTO kv (key, value, version, expires_at) VALUES (?, cast(? AS TEXT), ?, ?)
@@ -65,5 +65,5 @@ def _demand(connection: sqlite3.Connection, key: bytes, wanted: str | None, cloc
         raise SQLiteError(
             "the key is there already" if wanted is None else "the key does not have this version",
             code="conflict",
-            current=entry_in_pieces(connection, key, clock),
+            current=versioned(live_row_in_pieces(connection, key, clock)),
         )
