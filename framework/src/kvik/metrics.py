@@ -22,7 +22,7 @@ _OVERFLOW: Labels = (("overflow", "true"),)
 _MOST_REPORTS = 100
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
-_FRAMEWORK_NAMES = re.compile(r"(app_info|app_http_|app_kv_|process_|python_).*")
+_FRAMEWORK_NAMES = ("app_info", "app_http_", "app_kv_", "process_", "python_")
 
 _Type = Literal["counter", "up-down counter", "histogram", "gauge"]
 _SAMPLES = {"counter": ("_total",), "histogram": ("", "_bucket", "_count", "_sum")}
@@ -134,7 +134,7 @@ class Metrics:
             raise ValueError(
                 f"a metric's name is letters, digits, _ and :, and does not begin with a digit: {metric.name!r}"
             )
-        if _FRAMEWORK_NAMES.fullmatch(metric.name):
+        if metric.name.startswith(_FRAMEWORK_NAMES):
             raise ValueError(f"names such as {metric.name!r} are the framework's own")
         with self._lock:
             before = self._metrics.get(metric.name)
