@@ -134,7 +134,7 @@ async def serving(app: App, *, root_path: str = "") -> AsyncIterator[httpx.Async
 
 def connection_class(app: App) -> type[Any]:
     """Give what `app.run()` gives to uvicorn."""
-    return connection_class_for(app._container, app._request_path)  # noqa: SLF001 - as App.run does
+    return connection_class_for(app._container, app._entrance.path)  # noqa: SLF001 - as App.run does
 
 
 class Program:

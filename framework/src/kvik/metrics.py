@@ -4,12 +4,14 @@ import math
 import re
 import threading
 from bisect import bisect_left
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from structlog.typing import FilteringBoundLogger
 
 from ._metrics.families import Family, Kind, Labels, Merge, label_text
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 MOST_LABEL_SETS = 1000
 """Label sets of one metric; what comes beyond is recorded under `overflow="true"`."""
@@ -70,7 +72,7 @@ class Metrics:
     request fails for a metric. All methods may be called from any thread.
     """
 
-    def __init__(self, logger: FilteringBoundLogger) -> None:
+    def __init__(self, logger: "FilteringBoundLogger") -> None:
         self._logger = logger
         self._metrics: dict[str, _Metric] = {}
         self._reported: set[tuple[str, str]] = set()
