@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,7 @@ app.run()
 """
 
 
-def test_no_request_waits_for_an_import(tmp_path: Path) -> None:
+def test_no_firstwaits_for_an_import(tmp_path: Path) -> None:
     """All that serving JSON, forms, keys, threads and errors takes is imported when the app has started."""
     main = tmp_path / "main.py"
     main.write_text(MODULES, encoding="utf-8")
@@ -85,4 +86,69 @@ def test_no_request_waits_for_an_import(tmp_path: Path) -> None:
         assert client.get("/.well-known/health").status_code == 200
         assert client.options("/values/x").status_code == 200
         assert client.get("/nowhere").status_code == 404
+        assert client.get("/imported").json()["data"] == []
+
+
+IMPORTS_OF_THE_LOOP = """
+import sys, threading
+from kvik import App, File, Stream
+from starlette.responses import FileResponse
+
+app = App()
+app.add_static_files("/static", ".")
+imported = []
+
+@app.on_start
+async def watch(ctx):
+    loop = threading.get_ident()
+
+    def note(event, args):
+        if event == "import" and threading.get_ident() == loop:
+            imported.append(args[0])
+
+    sys.addaudithook(note)
+
+@app.get("/file")
+async def file(ctx):
+    return File("main.py")
+
+@app.get("/starlettes")
+async def starlettes(ctx):
+    return FileResponse("main.py")
+
+@app.get("/stream")
+async def stream(ctx):
+    async def pieces():
+        yield "piece"
+    return Stream(pieces())
+
+@app.post("/upload")
+async def upload(ctx):
+    form = await ctx.bind(dict)
+    return len(await form["file"].read())
+
+@app.get("/imported")
+async def names(ctx):
+    return [name for name in imported if name.startswith("anyio")]
+
+app.run()
+"""
+
+LARGE = b"x" * (2 * 1024 * 1024)
+FIRST_REQUESTS: dict[str, dict[str, Any]] = {
+    "a file": {"method": "GET", "url": "/file"},
+    "a file of Starlette's": {"method": "GET", "url": "/starlettes"},
+    "a static file": {"method": "GET", "url": "/static/main.py"},
+    "a stream": {"method": "GET", "url": "/stream"},
+    "a large upload": {"method": "POST", "url": "/upload", "files": {"file": LARGE}},
+}
+
+
+@pytest.mark.parametrize("first", FIRST_REQUESTS.values(), ids=FIRST_REQUESTS)
+def test_the_first_file_keeps_no_other_firstwaiting(tmp_path: Path, first: dict[str, Any]) -> None:
+    """What only files, streams and uploads need is imported with the first of them, but by a thread."""
+    main = tmp_path / "main.py"
+    main.write_text(IMPORTS_OF_THE_LOOP, encoding="utf-8")
+    with program(main, tmp_path) as running, running.client() as client:
+        assert client.request(**first).is_success
         assert client.get("/imported").json()["data"] == []
