@@ -136,7 +136,7 @@ async def serving(app: ASGIApp, **options: Any) -> AsyncIterator[httpx.AsyncClie
 
 def connection_class(app: App) -> type[Any]:
     """Give what `app.run()` gives to uvicorn."""
-    return connection_class_for(app._container, app._request_path)  # noqa: SLF001 - as App.run does
+    return connection_class_for(app._container, app._entrance.path)  # noqa: SLF001 - as App.run does
 
 
 class Program:

@@ -27,10 +27,18 @@ _MIB = 2**20
 _IMPORT = """
 from time import perf_counter, process_time
 begun, cpu = perf_counter(), process_time()
-import {}
+{}
 print(1e3 * (perf_counter() - begun), 1e3 * (process_time() - cpu))
 """
 _BASE = "fastapi"
+_IMPORTED = {
+    "fastapi": "import fastapi",
+    "starlette": "import starlette.applications",
+    "kvik": "import kvik",
+    "kvik, with an App": "import kvik; kvik.App()",
+    "kvik_sqlite": "import kvik_sqlite",
+    "kvik_dynamodb": "import kvik_dynamodb",
+}
 Measured = dict[str, list[float]]
 
 
@@ -54,7 +62,7 @@ def _bytecode() -> Iterator[None]:
 
 
 def _measure(rounds: int) -> dict[str, list[dict[str, Any]]]:
-    imports: Measured = {name: [] for name in ("fastapi", "starlette", "kvik", "kvik_sqlite", "kvik_dynamodb")}
+    imports: Measured = {name: [] for name in _IMPORTED}
     cpu: Measured = {name: [] for name in imports}
     starts: Measured = {name: [] for name in ("fastapi", "fastapi-logs", "starlette", "kvik", "kvik-spans")}
     memory: Measured = {name: [] for name in starts}
@@ -87,9 +95,9 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _import(module: str) -> tuple[float, float]:
-    python = peers.python() if module in {"fastapi", "starlette"} else sys.executable
-    command = [python, "-c", _IMPORT.format(module if module != "starlette" else "starlette.applications")]
+def _import(name: str) -> tuple[float, float]:
+    python = peers.python() if name in {"fastapi", "starlette"} else sys.executable
+    command = [python, "-c", _IMPORT.format(_IMPORTED[name])]
     import_ms, cpu_ms = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     return float(import_ms), float(cpu_ms)
 

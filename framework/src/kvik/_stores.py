@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-from structlog.typing import FilteringBoundLogger
+from typing import TYPE_CHECKING, Any
 
 from ._kv.deadline import remaining
 from ._observers import Observers
@@ -14,6 +12,9 @@ from .health import Health
 from .kv import KV
 from .kv_errors import KVError
 from .memory import MemoryStore
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 DEFAULT = "default"
 CLOSE_TIMEOUT = 5.0
@@ -26,7 +27,7 @@ _LONGEST_RETRY = 10.0
 class Stores(Mapping[str, KV]):
     """Hold the stores by name."""
 
-    def __init__(self, logger: FilteringBoundLogger, observers: Observers) -> None:
+    def __init__(self, logger: "FilteringBoundLogger", observers: Observers) -> None:
         self._logger = logger
         self._observers = observers
         self._stores: dict[str, KV] = {}

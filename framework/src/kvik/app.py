@@ -9,25 +9,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
-from structlog.typing import FilteringBoundLogger
 
-from ._container import Container
-from ._lifecycle import Hook, Lifecycle
-from ._requests.built_in import built_in_routes
-from ._requests.dispatch import Dispatch
-from ._requests.http import RequestPath
 from ._requests.routes import Routes, check_takes_context
 from ._requests.routing import Router
-from ._requests.websocket import WebSockets
 from ._stores import DEFAULT
 from .config import Config
 from .health import Check
 from .metrics import Metrics
 
 if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from ._lifecycle import Hook
     from .testing import TestClient
 
-HookFunction = TypeVar("HookFunction", bound=Hook)
+HookFunction = TypeVar("HookFunction", bound="Hook")
 
 
 class App(Routes):
@@ -38,14 +34,17 @@ class App(Routes):
     """
 
     def __init__(self, *, config_folder: str | Path = "configs") -> None:
+        # A quarter of all that a program with an app imports; where only names of kvik are used it is not needed.
+        from ._container import Container  # noqa: PLC0415 - see above, and so the next two
+        from ._lifecycle import Lifecycle  # noqa: PLC0415
+        from ._requests.entrance import Entrance  # noqa: PLC0415
+
         self._container = Container(Config(config_folder))
         http, websockets = Router(), Router()
         super().__init__(http, websockets)
         self._lifecycle = Lifecycle(self._container)
-        self._dispatch = Dispatch(self._container, http, built_in_routes(self._container))
-        self._websockets = WebSockets(self._container, websockets)
-        self._app_middleware: list[Middleware] = []
-        self._entrance: RequestPath | None = None  # made when all middleware is known
+        wrapped = type(self).__call__ is not App.__call__
+        self._entrance = Entrance(self._container, http, websockets, wrapped=wrapped)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
@@ -56,27 +55,7 @@ class App(Routes):
                 use_under_uvicorn(self, receive, self._container, self._request_path)
             await self._lifecycle(scope, receive, send)
             return
-        await self._request_path()(scope, receive, send)
-
-    def _request_path(self) -> RequestPath:
-        if self._entrance is None:
-            self._entrance = RequestPath(
-                self._container,
-                self._dispatch,
-                self._websockets,
-                middleware=self._inside_middleware() if self._app_middleware else None,
-                wrapped=type(self).__call__ is not App.__call__,
-            )
-        return self._entrance
-
-    def _inside_middleware(self) -> ASGIApp:
-        async def routes(scope: Scope, receive: Receive, send: Send) -> None:
-            await (self._websockets if scope["type"] == "websocket" else self._dispatch)(scope, receive, send)
-
-        app: ASGIApp = routes
-        for middleware in reversed(self._app_middleware):
-            app = middleware.cls(app, *middleware.args, **middleware.kwargs)
-        return app
+        await self._entrance.path()(scope, receive, send)
 
     def run(self) -> None:
         """Serve on HTTP_HOST:HTTP_PORT, default 0.0.0.0:8000, until SIGTERM or SIGINT.
@@ -87,16 +66,14 @@ class App(Routes):
         """
         from ._serving.serve import serve  # noqa: PLC0415 - under another ASGI server uvicorn is not needed
 
-        serve(self, self._container, self._request_path)
+        serve(self, self._container, self._entrance.path)
 
     def add_middleware(self, cls: Callable[..., ASGIApp], *args: Any, **options: Any) -> None:
         """Put an ASGI middleware class around all routes, as Starlette does: the last one added is outermost.
 
         It is called as `cls(app, *args, **options)`. Raises RuntimeError once the app serves.
         """
-        if self._entrance is not None:
-            raise RuntimeError("middleware is added before the app starts")
-        self._app_middleware.insert(0, Middleware(cls, *args, **options))
+        self._entrance.add(Middleware(cls, *args, **options))
 
     # Stores and hooks
 
@@ -163,7 +140,7 @@ class App(Routes):
         return self._container.config
 
     @property
-    def logger(self) -> FilteringBoundLogger:
+    def logger(self) -> "FilteringBoundLogger":
         """Give the structlog logger, for what is logged outside of a request."""
         return self._container.logger
 

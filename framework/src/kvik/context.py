@@ -7,12 +7,9 @@ from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
-from starlette.websockets import WebSocket
-from structlog.typing import FilteringBoundLogger
 
 from ._binding.binding import bind_body, bind_query
 from ._binding.body import Body
-from ._container import Container
 from ._requests.source import Found, NoRequest, Source
 from ._stores import DEFAULT, Stores
 from ._threads import Waits
@@ -26,6 +23,10 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
     from opentelemetry.util.types import Attributes
+    from starlette.websockets import WebSocket
+    from structlog.typing import FilteringBoundLogger
+
+    from ._container import Container
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ class Context:
     )
 
     def __init__(
-        self, container: Container, source: Source, found: Found, websocket: WebSocket | None = None
+        self, container: "Container", source: Source, found: Found, websocket: "WebSocket | None" = None
     ) -> None:
         self._container = container
         self._source = source
@@ -64,7 +65,7 @@ class Context:
         self._body: Body | None = None
 
     @classmethod
-    def without_request(cls, container: Container) -> Self:
+    def without_request(cls, container: "Container") -> Self:
         """Make the Context of a hook."""
         nothing = NoRequest()
         return cls(container, nothing, nothing)
@@ -196,7 +197,7 @@ class Context:
         return self._container.stores
 
     @property
-    def logger(self) -> FilteringBoundLogger:
+    def logger(self) -> "FilteringBoundLogger":
         """Give the app's structlog logger; its lines carry this request's trace id."""
         return self._container.logger
 
@@ -219,7 +220,7 @@ class Context:
         return self._container.config
 
     @property
-    def websocket(self) -> WebSocket:
+    def websocket(self) -> "WebSocket":
         """Give the connection of a WebSocket's handler, Starlette's; RuntimeError in any other handler."""
         if self._websocket is None:
             raise RuntimeError("there is a WebSocket in the handler of app.websocket(path) only")

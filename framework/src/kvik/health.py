@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 from ._json import encode
 from ._threads import is_coroutine_function
@@ -24,12 +25,11 @@ _STORES_PREFIX = "kv-store:"
 Status = Literal["UP", "DOWN"]
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(msgspec.Struct, frozen=True):
     """Tell whether something works: `status` is "UP" or "DOWN", `details` say where, and why not."""
 
     status: Status
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = {}
 
 
 Answer = Health | Mapping[str, object] | bool | None

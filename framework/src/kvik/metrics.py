@@ -4,12 +4,14 @@ import math
 import re
 import threading
 from bisect import bisect_left
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from structlog.typing import FilteringBoundLogger
 
 from ._metrics.families import Family, Kind, Labels, Merge, label_text
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 MOST_LABEL_SETS = 1000
 """Label sets of one metric; what comes beyond is recorded under `overflow="true"`."""
@@ -22,7 +24,7 @@ _OVERFLOW: Labels = (("overflow", "true"),)
 _MOST_REPORTS = 100
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
-_FRAMEWORK_NAMES = re.compile(r"(app_info|app_http_|app_kv_|process_|python_).*")
+_FRAMEWORK_NAMES = ("app_info", "app_http_", "app_kv_", "process_", "python_")
 
 _Type = Literal["counter", "up-down counter", "histogram", "gauge"]
 _SAMPLES = {"counter": ("_total",), "histogram": ("", "_bucket", "_count", "_sum")}
@@ -70,7 +72,7 @@ class Metrics:
     request fails for a metric. All methods may be called from any thread.
     """
 
-    def __init__(self, logger: FilteringBoundLogger) -> None:
+    def __init__(self, logger: "FilteringBoundLogger") -> None:
         self._logger = logger
         self._metrics: dict[str, _Metric] = {}
         self._reported: set[tuple[str, str]] = set()
@@ -134,7 +136,7 @@ class Metrics:
             raise ValueError(
                 f"a metric's name is letters, digits, _ and :, and does not begin with a digit: {metric.name!r}"
             )
-        if _FRAMEWORK_NAMES.fullmatch(metric.name):
+        if metric.name.startswith(_FRAMEWORK_NAMES):
             raise ValueError(f"names such as {metric.name!r} are the framework's own")
         with self._lock:
             before = self._metrics.get(metric.name)

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import AsyncIterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 CookieOptions = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """Answer with data and more: metadata beside it, headers, cookies, another success status, or an error.
 
     `headers` may override Content-Type. `cookies` are values, or the options of Starlette's `set_cookie`, such
@@ -19,8 +19,8 @@ class Response:
 
     data: Any = None
     metadata: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    cookies: Mapping[str, str | CookieOptions] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
+    cookies: Mapping[str, str | CookieOptions] = {}
     status: int | None = None
     error: Exception | None = None
 
@@ -31,15 +31,13 @@ class Response:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Raw:
+class Raw(msgspec.Struct, frozen=True):
     """Answer with the JSON of the data alone, without an envelope."""
 
     data: Any
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(msgspec.Struct, frozen=True):
     """Answer with a file, streamed from its path with ETag and Range, or with bytes.
 
     `content_type` defaults to what the path's ending says, else application/octet-stream. `filename` makes the
@@ -51,8 +49,7 @@ class File:
     filename: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """Be one server-sent event: `data` is text, or what JSON can hold."""
 
     data: Any
@@ -61,8 +58,7 @@ class Event:
     retry: int | None = None  # milliseconds that the client waits before it connects again
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(msgspec.Struct, frozen=True):
     """Answer with what an async iterator gives, piece by piece, as it comes: str or bytes.
 
     With the content type "text/event-stream" each piece is a server-sent event: an `Event`, or the data of one.
@@ -71,11 +67,10 @@ class Stream:
 
     source: AsyncIterable[Any]
     content_type: str = "text/plain; charset=utf-8"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Redirect:
+class Redirect(msgspec.Struct, frozen=True):
     """Answer with another place to go: 302, or 303 after POST, PUT and PATCH; the URL goes out as given."""
 
     url: str

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from .._anyio import anyio_is_there
 from ..errors import HTTPError
 
 MAX_FIELDS = 1000
@@ -63,7 +64,11 @@ class _Parser(MultiPartParser):
         self._ended = True
 
     async def _whole(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        size = 0
         async for chunk in chunks:
+            size += len(chunk)
+            if size > self.spool_max_size:
+                await anyio_is_there()  # a file may go to disk from here on
             yield chunk
         if not self._ended:  # said from within the stream, so that the parser closes its files
             raise MultiPartException("its closing boundary is missing")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .log_line import current_ids, rfc3339, to_the_second
-from .log_terminal import REQUEST
+from .log_line import REQUEST, current_ids, rfc3339, to_the_second
 from .log_values import visible
 from .logging import Logging
 

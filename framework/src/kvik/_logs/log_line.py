@@ -12,6 +12,10 @@ from typing import Any
 
 from .._traces.current_span import current_span_id
 
+REQUEST = "request"
+OPERATION = "kv.operation"
+"""The messages of the lines that the framework writes most."""
+
 NO_IDS = ("", "")
 
 request_ids: ContextVar[tuple[str, str]] = ContextVar("kvik_request_ids", default=NO_IDS)

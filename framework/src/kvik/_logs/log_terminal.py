@@ -3,11 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from .log_line import Line
+from .log_line import OPERATION, REQUEST, Line
 from .log_values import plain, visible
-
-REQUEST = "request"
-OPERATION = "kv.operation"
 
 _RESET = "\x1b[0m"
 _DIM = "\x1b[2m"

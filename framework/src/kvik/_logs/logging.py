@@ -13,7 +13,6 @@ from structlog.typing import FilteringBoundLogger, Processor
 
 from .log_json import to_json
 from .log_line import NO_IDS, request_ids
-from .log_terminal import Terminal
 from .logger import Level, Logger, Sink, TurnSink
 
 __all__ = ["NO_IDS", "Logging", "request_ids"]
@@ -38,9 +37,7 @@ class Logging:
         self._level = Level(_number(level))
         self.sink = Sink(self._level)  # for who has finished lines
         self.on_terminal = sys.stdout is not None and sys.stdout.isatty()
-        self._processors: list[Processor] = [
-            Terminal(colours=not os.environ.get("NO_COLOR")) if self.on_terminal else to_json
-        ]
+        self._processors: list[Processor] = [_for_people() if self.on_terminal else to_json]
         self.logger = self._logger(self.sink)
         self.sink_by_turns = TurnSink(self.sink)  # for what is logged on the event loop; so is the next
         self.logger_by_turns = self._logger(self.sink_by_turns)
@@ -126,6 +123,12 @@ class _StandardLibraryBridge(logging.Handler):
         self._logger.log(
             record.levelno, record.msg if isinstance(record.msg, str) else str(record.msg), *args, **fields
         )
+
+
+def _for_people() -> Processor:
+    from .log_terminal import Terminal  # noqa: PLC0415 - a service has no terminal
+
+    return Terminal(colours=not os.environ.get("NO_COLOR"))
 
 
 def _number(level: str) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from structlog.typing import FilteringBoundLogger
 
 from .._observers import EndedBy, Operation, outcome_of
-from .log_terminal import OPERATION
+from .log_line import OPERATION
 
 if TYPE_CHECKING:
     from .._requests.outgoing import Outgoing

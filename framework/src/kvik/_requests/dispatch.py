@@ -6,6 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .._anyio import anyio_is_there
 from .._container import Container
 from ..errors import HTTPError
 from .handling import Handling
@@ -95,6 +96,7 @@ class Dispatch:
             incoming = ASGIIncoming(scope, receive, self._container.client_watch)
             await self._handling.answer(endpoint, scope[_STATE], incoming, send)
         else:
+            await anyio_is_there()  # most mounted applications are Starlette's
             await endpoint.target(child_scope(scope, endpoint.mounted_at), receive, send)
 
     def _instance(self, middleware: Middleware) -> ASGIApp:

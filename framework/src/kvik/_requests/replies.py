@@ -10,6 +10,7 @@ import msgspec
 from starlette.responses import FileResponse, StreamingResponse
 from starlette.responses import Response as StarletteResponse
 
+from .._anyio import anyio_is_there
 from .._json import encode
 from ..errors import HTTPError
 from ..responses import Event, File, Raw, Redirect, Response, Stream
@@ -78,6 +79,9 @@ async def reply_to_result(  # noqa: PLR0911 - a row of the table each
     NotEncodableError, and the error of a Response that has nothing else.
     """
     match result:
+        case FileResponse() | StreamingResponse():
+            await anyio_is_there()
+            return result
         case StarletteResponse():
             return result
         case Response():
@@ -89,6 +93,7 @@ async def reply_to_result(  # noqa: PLR0911 - a row of the table each
         case File():
             return await _reply_with_file(result)
         case Stream():
+            await anyio_is_there()
             return _reply_with_stream(result, stopping)
         case None:
             return _reply_with_nothing(method, None, [])
@@ -151,6 +156,7 @@ async def _reply_with_file(file: File) -> Reply | StarletteResponse:
                 "content-disposition"
             ]
         return response
+    await anyio_is_there()
     path = Path(file.content)
     if not await asyncio.to_thread(_is_file, path):
         raise HTTPError(404, "file not found")

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 
+import msgspec
 from starlette.responses import Response as StarletteResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -20,8 +20,7 @@ _CLOSE_TIMEOUT = 1.0
 _INTERNAL_ERROR = 1011  # RFC 6455, 7.4.1
 
 
-@dataclass(slots=True, eq=False)
-class Handshake:
+class Handshake(msgspec.Struct, eq=False):
     """Hold what was made of the request that began a WebSocket."""
 
     correlation_id: str

@@ -1,0 +1,53 @@
+"""The way into an app: the middleware around all routes, and behind it requests and WebSockets."""
+
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .._container import Container
+from .built_in import built_in_routes
+from .dispatch import Dispatch
+from .http import RequestPath
+from .routing import Router
+from .websocket import WebSockets
+
+
+class Entrance:
+    """Make the one path of all requests of an app, when all of its middleware is known: with the first of them.
+
+    The app is `wrapped` where a class of a user's stands before it.
+    """
+
+    def __init__(self, container: Container, http: Router, websockets: Router, *, wrapped: bool) -> None:
+        self._container = container
+        self._dispatch = Dispatch(container, http, built_in_routes(container))
+        self._websockets = WebSockets(container, websockets)
+        self._wrapped = wrapped
+        self._middleware: list[Middleware] = []
+        self._path: RequestPath | None = None
+
+    def add(self, middleware: Middleware) -> None:
+        """Put a middleware around all others; RuntimeError once the app serves."""
+        if self._path is not None:
+            raise RuntimeError("middleware is added before the app starts")
+        self._middleware.insert(0, middleware)
+
+    def path(self) -> RequestPath:
+        """Give the path; from now on it is as it is."""
+        if self._path is None:
+            self._path = RequestPath(
+                self._container,
+                self._dispatch,
+                self._websockets,
+                middleware=self._inside_middleware() if self._middleware else None,
+                wrapped=self._wrapped,
+            )
+        return self._path
+
+    def _inside_middleware(self) -> ASGIApp:
+        async def routes(scope: Scope, receive: Receive, send: Send) -> None:
+            await (self._websockets if scope["type"] == "websocket" else self._dispatch)(scope, receive, send)
+
+        app: ASGIApp = routes
+        for middleware in reversed(self._middleware):
+            app = middleware.cls(app, *middleware.args, **middleware.kwargs)
+        return app
