@@ -73,7 +73,7 @@ app.run()
 """
 
 
-def test_no_firstwaits_for_an_import(tmp_path: Path) -> None:
+def test_no_request_waits_for_an_import(tmp_path: Path) -> None:
     """All that serving JSON, forms, keys, threads and errors takes is imported when the app has started."""
     main = tmp_path / "main.py"
     main.write_text(MODULES, encoding="utf-8")
@@ -145,7 +145,7 @@ FIRST_REQUESTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("first", FIRST_REQUESTS.values(), ids=FIRST_REQUESTS)
-def test_the_first_file_keeps_no_other_firstwaiting(tmp_path: Path, first: dict[str, Any]) -> None:
+def test_the_first_file_keeps_no_other_request_waiting(tmp_path: Path, first: dict[str, Any]) -> None:
     """What only files, streams and uploads need is imported with the first of them, but by a thread."""
     main = tmp_path / "main.py"
     main.write_text(IMPORTS_OF_THE_LOOP, encoding="utf-8")

@@ -52,7 +52,7 @@ class App(Routes):
             if "uvicorn" in sys.modules:  # it may be the server; no other one needs it
                 from ._serving.engine import use_under_uvicorn  # noqa: PLC0415 - see above
 
-                use_under_uvicorn(self, receive, self._container, self._request_path)
+                use_under_uvicorn(self, receive, self._container, self._entrance.path)
             await self._lifecycle(scope, receive, send)
             return
         await self._entrance.path()(scope, receive, send)
