@@ -123,12 +123,12 @@ class Context:
 
         Raises LookupError if the route has no parameter of that name.
         """
-        parameters = self._found.match.parameters
+        match = self._found.match
         try:
-            return parameters[name]
-        except KeyError:
+            return match.values[match.parameters.index(name)]
+        except ValueError:
             raise LookupError(
-                f"the route has no path parameter {name!r}; it has {', '.join(parameters) or 'none'}"
+                f"the route has no path parameter {name!r}; it has {', '.join(match.parameters) or 'none'}"
             ) from None
 
     def param(self, name: str) -> str:

@@ -84,25 +84,23 @@ _Reached = list[tuple[_Node, tuple[Any, ...]]]
 class Match(msgspec.Struct, eq=False):
     """Hold what a look-up found: a route with its parameters' values, if any, and the methods of the path.
 
-    Without a route there is the `refusal` to answer with, unless OPTIONS asks what there is. `allow` is what the
-    header Allow says of the path.
+    Without a route there is the `refusal` to answer with, unless OPTIONS asks what there is.
     """
 
     route: Route | None
     values: tuple[Any, ...] = ()
     methods: frozenset[str] = _NONE
     refusal: HTTPError | None = None
-    allow: str = ""  # made of the methods
-
-    def __post_init__(self) -> None:
-        self.allow = allow(self.methods)
 
     @property
-    def parameters(self) -> dict[str, Any]:
-        """Give the parameters by name."""
-        if self.route is None or not self.values:
-            return {}
-        return dict(zip(self.route.parameters, self.values))  # noqa: B905 - strict= takes longer than all the rest
+    def allow(self) -> str:
+        """Give what the header Allow says of the path."""
+        return allow(self.methods)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Give the names of the values."""
+        return self.route.parameters if self.route is not None else ()
 
 
 @lru_cache(maxsize=128)
@@ -110,6 +108,21 @@ def allow(methods: frozenset[str]) -> str:
     """Write the methods of a path as the header Allow does."""
     head = {"HEAD"} if "GET" in methods else set[str]()
     return ", ".join(sorted({*methods, *head, "OPTIONS"} - {ANY_METHOD}))
+
+
+class _LastParameter(msgspec.Struct, frozen=True, eq=False):
+    """Hold the route of a plain parameter that comes last, after static segments where nothing else may fit."""
+
+    route: Route
+    methods: frozenset[str]
+    static: dict[str, "_Node"]  # goes before the parameter
+
+    def match(self, last: bytes) -> Match | None:
+        """Give the match of a path that ends with this; None where it takes a closer look."""
+        if not last or _PERCENT in last:
+            return None
+        value = _decode(last)
+        return None if value in self.static else Match(self.route, (value,), self.methods)
 
 
 NO_MATCH = Match(None)
@@ -121,7 +134,9 @@ class Router:
 
     def __init__(self) -> None:
         self._root = _Node()
-        self._without_parameters: dict[tuple[str, bytes], Match] = {}  # what was found for such paths before
+        # What was found before: for paths without parameters, and for what stands before one that comes last
+        self._without_parameters: dict[tuple[str, bytes], Match] = {}
+        self._before_parameter: dict[tuple[str, bytes], _LastParameter] = {}
 
     def add(self, method: str, path: str, endpoint: Endpoint) -> None:
         """Register an endpoint; ValueError for a malformed path, or for a method and path that are taken."""
@@ -141,6 +156,7 @@ class Router:
         if method in node.routes:
             raise ValueError(f"{method} {path} is registered already, as {node.routes[method].path}")
         self._without_parameters.clear()
+        self._before_parameter.clear()
         node.routes[method] = Route(method, path, endpoint, tuple(names))
         node.methods = frozenset(node.routes)
 
@@ -152,17 +168,39 @@ class Router:
         """
         match = self._without_parameters.get((method, raw_path))
         if match is None:
+            before, _, last = raw_path.rpartition(_SLASH)
+            known = self._before_parameter.get((method, before))
+            match = None if known is None else known.match(last)
+        if match is None:
             match = self._search(method, raw_path)
-            if match.route is not None and not match.values and raw_path == match.route.path.encode():
-                self._without_parameters[method, raw_path] = match  # no other spelling: clients could invent many
+            self._keep(method, raw_path, match)
         return match
+
+    def _keep(self, method: str, raw_path: bytes, match: Match) -> None:
+        """Keep what will be asked for again, in the route's own spelling alone: clients could invent many."""
+        route = match.route
+        if route is None:
+            return
+        if not match.values:
+            if raw_path == route.path.encode():
+                self._without_parameters[method, raw_path] = match
+            return
+        before = route.path.rpartition("/")[0]
+        if len(match.values) == 1 and raw_path.rpartition(_SLASH)[0] == before.encode():
+            parent = _static_way(self._root, before)
+            if parent is not None and parent.choices == 1 and parent.parameter is not None:
+                known = _LastParameter(route, parent.parameter.methods, parent.static)
+                self._before_parameter[method, before.encode()] = known
 
     def _search(self, method: str, raw_path: bytes) -> Match:
         parts = _parts(raw_path)
         only = _only_way(self._root, parts)
         if only is not None:
             node, values = only
-            return Match(_route_for(method, node), values, node.methods) if node and node.routes else NO_MATCH
+            if node is None or not node.routes:
+                return NO_MATCH
+            route = _route_for(method, node)
+            return Match(route, values if route else (), node.methods)
         reached = _Walk(raw_path, list(filter(None, parts))).reach(self._root)
         if not reached:
             return NO_MATCH
@@ -209,6 +247,16 @@ def _only_way(node: _Node, parts: list[str]) -> tuple[_Node | None, tuple[Any, .
             return None if node.choices else (None, ())
         node = child
     return node, values
+
+
+def _static_way(node: _Node, path: str) -> _Node | None:
+    """Give the node that the static segments of a path lead to, where nothing else may fit one of them."""
+    for segment in filter(None, path.split("/")):
+        child = node.static.get(segment)
+        if node.choices or child is None:
+            return None
+        node = child
+    return node
 
 
 def _by_convertor(node: _Node, segment: str) -> tuple[_Node | None, tuple[Any, ...]]:

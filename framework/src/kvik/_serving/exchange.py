@@ -168,7 +168,7 @@ class Exchange(Outgoing):
             return b"".join((STATUS_LINE[reply.status], lines, closing, b"\r\n", body))
         origin = self.cors.origin_of(self.headers)
         template = self._connection.heads.template(
-            reply, server_headers, cors=self.cors, origin=origin, allow=self.match.allow
+            reply, server_headers, cors=self.cors, origin=origin, methods=self.match.methods
         )
         return template % (len(reply.body), self.correlation_id.encode(), closing, body)
 

@@ -5,6 +5,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from .._requests.cors import CORS
 from .._requests.headers import RawHeaders, header_lines
 from .._requests.replies import Reply
+from .._requests.routing import allow
 
 
 class Heads:
@@ -16,10 +17,10 @@ class Heads:
 
     def __init__(self) -> None:
         self._server_headers: RawHeaders = []
-        self._templates: dict[tuple[int, bytes, str, bytes], bytes] = {}
+        self._templates: dict[tuple[int, bytes, frozenset[str], bytes], bytes] = {}
 
     def template(
-        self, reply: Reply, server_headers: RawHeaders, *, cors: CORS, origin: bytes, allow: str
+        self, reply: Reply, server_headers: RawHeaders, *, cors: CORS, origin: bytes, methods: frozenset[str]
     ) -> bytes:
         """Give what makes an answer of its body's length, correlation id, further lines and body, by `%`.
 
@@ -28,10 +29,10 @@ class Heads:
         if server_headers is not self._server_headers:
             self._server_headers = server_headers
             self._templates = {}
-        key = (reply.status, reply.content_type, allow, origin)
+        key = (reply.status, reply.content_type, methods, origin)
         template = self._templates.get(key)
         if template is None:
-            last = header_lines(cors.headers(origin, allow))
+            last = header_lines(cors.headers(origin, allow(methods)))
             first = STATUS_LINE[reply.status] + header_lines(server_headers)
             template = self._templates[key] = b"".join(
                 (
