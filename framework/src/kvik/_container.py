@@ -45,7 +45,8 @@ class Container:
         self.observers.add(self.measurements)
         beneath_request = self.logging.on_terminal
         self.observers.add(
-            OperationLines(self.logger, beneath_request=beneath_request), of_requests=beneath_request
+            OperationLines(self.logger, self.logging.sink.level, beneath_request=beneath_request),
+            of_requests=beneath_request,
         )
         self.access_log = AccessLog(self.logging, log_probes=not self.settings.log_disable_probes)
         self.client_watch = ClientWatch()

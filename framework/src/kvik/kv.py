@@ -16,9 +16,10 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, overload
 
 from ._kv import deadline as deadlines
 from ._kv import fallbacks
+from ._kv.answers import is_versioned
 from ._kv.contention import ATTEMPTS, retry_conflicts
 from ._kv.counters import check_delta
-from ._kv.driver import Driver, is_versioned
+from ._kv.driver import Driver
 from ._kv.entry import Entry, V
 from ._kv.expiry import TTL, seconds_of
 from ._kv.keys import Keys

@@ -111,12 +111,15 @@ class SQLite:
 
     async def get(self, key: str) -> str | None:
         """Return the value of a key, or None where there is no such key."""
-        row = await self._file.read_row(encode_key(key))
-        return None if row is None else row[0]
+        encoded = encode_key(key)
+        row = self._file.read_at_once(encoded) or await self._file.read_row(encoded)
+        return None if row is _reads.NO_ROW else row[0]
 
     async def get_versioned(self, key: str) -> Versioned | None:
         """Return value, version and expiry (or None) of a key, or None where there is no such key."""
-        return _reads.versioned(await self._file.read_row(encode_key(key)))
+        encoded = encode_key(key)
+        row = self._file.read_at_once(encoded) or await self._file.read_row(encoded)
+        return _reads.versioned(row)
 
     async def set(self, key: str, value: str) -> None:
         """Create or replace a key; clear any expiry. The value is in the file when this returns."""

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from ._direct import DirectReads
 from ._errors import Outcome, SQLiteError, translate
 from ._readers import Readers
-from ._reads import Clock, Row, is_live, live_row
+from ._reads import NO_ROW, Clock, Row, is_live, live_row
 from ._row_cache import RowCache
 from ._schema import Durability, open_connection, prepare
 from ._wal_index import view_header
@@ -81,13 +81,15 @@ class File:
             raise self._too_late("not_applied")
         return time.monotonic() + left
 
-    async def read_row(self, key: bytes) -> Row | None:
-        """Read a live key: at once where that cannot block the loop and the value is small, else in a thread."""
-        deadline = self.deadline()
+    def read_at_once(self, key: bytes) -> Row | None:
+        """Return the row of a live key or NO_ROW; None where that could block the loop, or the value is large."""
+        self.deadline()
         row = self._opened().direct.attempt(key)
-        if row is None:
-            return await self.read(partial(live_row, key=key, clock=self._clock), deadline)
-        return row if is_live(row[1], self._clock) else None
+        return row if row is None or is_live(row[1], self._clock) else NO_ROW
+
+    async def read_row(self, key: bytes) -> Row:
+        """Read the row of a live key in a thread, or NO_ROW."""
+        return await self.read(partial(live_row, key=key, clock=self._clock), self.deadline())
 
     async def read(self, work: Callable[[sqlite3.Connection], T], deadline: float | None) -> T:
         """Run a read in a thread; until `deadline`, which is not asked for here: a batch has one for all."""

@@ -53,32 +53,32 @@ def small_row(cursor: sqlite3.Cursor, key: bytes) -> Row:
     return row
 
 
-def live_row(connection: sqlite3.Connection, key: bytes, clock: Clock) -> Row | None:
-    """Return the row of a live key, or None; the value may be of any size."""
+def live_row(connection: sqlite3.Connection, key: bytes, clock: Clock) -> Row:
+    """Return the row of a live key, or NO_ROW; the value may be of any size."""
     try:
         row = small_row(connection.cursor(), key)
     except (sqlite3.DataError, NotTextError):
         with _one_state(connection):
             return live_row_in_pieces(connection, key, clock)
-    return row if is_live(row[1], clock) else None
+    return row if is_live(row[1], clock) else NO_ROW
 
 
-def live_row_in_pieces(connection: sqlite3.Connection, key: bytes, clock: Clock) -> Row | None:
+def live_row_in_pieces(connection: sqlite3.Connection, key: bytes, clock: Clock) -> Row:
     """Return the same inside a transaction that is open already."""
     row = connection.execute(_ABOUT_ROW, (key,)).fetchone()
     if row is None:
-        return None
+        return NO_ROW
     rowid, kind, version, expires_at = row
     if not is_live(expires_at, clock):
-        return None
+        return NO_ROW
     if kind != "text":
         raise NotTextError
     return _value_in_pieces(connection, rowid), expires_at, version
 
 
-def versioned(row: Row | None) -> Versioned | None:
-    """Return a row as the contract shows it."""
-    if row is None:
+def versioned(row: Row) -> Versioned | None:
+    """Return a row as the contract shows it, None for NO_ROW."""
+    if row is NO_ROW:
         return None
     value, expires_at, version = row
     return value, version.hex(), expires_at
@@ -92,7 +92,7 @@ def values(connection: sqlite3.Connection, keys: Sequence[bytes], clock: Clock) 
         rows = connection.execute(query, keys).fetchall()
     except sqlite3.DataError:  # one is large
         found = {key: live_row(connection, key, clock) for key in keys}
-        return {key.decode(): each[0] for key, each in found.items() if each}
+        return {key.decode(): each[0] for key, each in found.items() if each is not NO_ROW}
     if not all(isinstance(value, str) for _, value, _ in rows):
         raise NotTextError
     return {key.decode(): value for key, value, expires_at in rows if is_live(expires_at, clock)}

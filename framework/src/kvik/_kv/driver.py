@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NoReturn, TypeGuard
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, NoReturn
 
 from .._observers import EndedBy, Observers, Operation
 from .._threads import WorkerThreads, asynchronous
 from ..health import Health, LimitedCheck
 from ..kv_errors import Corrupt, DeadlineExceeded, KVError, PartialFailure, Unsupported, from_driver
+from .answers import ANSWERS, Answer, Versioned
 from .deadline import remaining
 from .store import OPTIONAL, capabilities_of
-from .time_limit import OutOfTimeError, TimeLimits
+from .time_limit import OutOfTimeError, TimeLimits, steps_of
 
 OPERATION_TIMEOUT: Final = 10.0
 """Seconds after which a call is given up where there is no deadline; drivers have shorter limits of their own."""
@@ -26,8 +27,8 @@ _WRITES: Final = frozenset(
     {"set", "set_expiring", "set_if", "set_many", "delete", "delete_if", "delete_many", "increment"}
 )
 
-Versioned = tuple[str, str, float | None]
-"""A value, its version, and when it expires."""
+_Verb = tuple[Callable[..., Awaitable[Any]], Operation, Answer | None]
+"""The store's method, how it is called in metrics, and what it is to give, None: nothing."""
 
 
 class Driver:
@@ -71,73 +72,56 @@ class Driver:
         if capability not in self.capabilities:
             raise self._unsupported(capability, operation)
 
-    async def get(self, key: str) -> str | None:
+    def get(self, key: str) -> Coroutine[Any, Any, str | None]:
         """Give the value, None if there is no such key."""
-        value = await self._call("get", key)
-        if value is not None and not isinstance(value, str):
-            raise self._broken("get", value, "str")
-        return value
+        return self._call("get", key)
 
-    async def set(self, key: str, value: str) -> None:
+    def set(self, key: str, value: str) -> Coroutine[Any, Any, None]:
         """Create or replace, without an expiry."""
-        await self._call("set", key, value)
+        return self._call("set", key, value)
 
-    async def delete(self, key: str) -> None:
+    def delete(self, key: str) -> Coroutine[Any, Any, None]:
         """Delete; a missing key is no error."""
-        await self._call("delete", key)
+        return self._call("delete", key)
 
-    async def set_expiring(self, key: str, value: str, expires_at: float) -> None:
+    def set_expiring(self, key: str, value: str, expires_at: float) -> Coroutine[Any, Any, None]:
         """Create or replace, with an expiry in seconds since the epoch."""
-        await self._call("set_expiring", key, value, expires_at)
+        return self._call("set_expiring", key, value, expires_at)
 
-    async def get_versioned(self, key: str) -> Versioned | None:
+    def get_versioned(self, key: str) -> Coroutine[Any, Any, Versioned | None]:
         """Give value, version and expiry, None if there is no such key."""
-        found: object = await self._call("get_versioned", key)
-        if found is not None and not is_versioned(found):
-            raise self._broken("get_versioned", found, "a tuple of value, version and expiry")
-        return found
+        return self._call("get_versioned", key)
 
-    async def set_if(self, key: str, value: str, version: str | None, expires_at: float | None = None) -> str:
+    def set_if(
+        self, key: str, value: str, version: str | None, expires_at: float | None = None
+    ) -> Coroutine[Any, Any, str]:
         """Write if the key has this version, None: if it is absent, and give the new one; else Conflict."""
-        made = await self._call("set_if", key, value, version, expires_at)
-        if not isinstance(made, str):
-            raise self._broken("set_if", made, "a version, which is str", outcome="applied")
-        return made
+        return self._call("set_if", key, value, version, expires_at)
 
-    async def delete_if(self, key: str, version: str) -> None:
+    def delete_if(self, key: str, version: str) -> Coroutine[Any, Any, None]:
         """Delete if the key has this version; else Conflict."""
-        await self._call("delete_if", key, version)
+        return self._call("delete_if", key, version)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, str]:
         """Give the values of those keys that are there."""
-        found = await self._call("get_many", keys)
-        if not isinstance(found, Mapping) or not all(
-            issubclass(kind, str) for kind in set(map(type, found.values()))
-        ):
-            raise self._broken("get_many", found, "a mapping of found keys to str")
-        return dict(found)
+        return dict(await self._call("get_many", keys))
 
-    async def set_many(self, items: Mapping[str, str], expires_at: float | None = None) -> None:
+    def set_many(self, items: Mapping[str, str], expires_at: float | None = None) -> Coroutine[Any, Any, None]:
         """Create or replace several keys."""
-        await self._call("set_many", items, expires_at)
+        return self._call("set_many", items, expires_at)
 
-    async def delete_many(self, keys: Sequence[str]) -> None:
+    def delete_many(self, keys: Sequence[str]) -> Coroutine[Any, Any, None]:
         """Delete several keys."""
-        await self._call("delete_many", keys)
+        return self._call("delete_many", keys)
 
-    async def increment(self, key: str, delta: int) -> int:
+    def increment(self, key: str, delta: int) -> Coroutine[Any, Any, int]:
         """Add to a number atomically, and give the sum."""
-        total = await self._call("increment", key, delta)
-        if isinstance(total, bool) or not isinstance(total, int):
-            raise self._broken("increment", total, "int", outcome="applied")
-        return total
+        return self._call("increment", key, delta)
 
     async def scan(self, prefix: str, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
         """Give a page of the keys that begin with the prefix, and where the next begins, None after the last."""
-        page = await self._call("scan", prefix, cursor, limit)
-        if not (isinstance(page, tuple) and len(page) == 2 and isinstance(page[1], str | None)):  # noqa: PLR2004 - keys and cursor
-            raise self._broken("scan", page, "a tuple of keys and a cursor")
-        return list(page[0]), page[1]
+        keys, following = await self._call("scan", prefix, cursor, limit)
+        return list(keys), following
 
     async def health_check(self) -> Health:
         """Ask the store how it is; never raises."""
@@ -168,12 +152,13 @@ class Driver:
         """Tell whether a plain store is at work in a thread."""
         return self._threads.is_busy
 
-    def _find_verbs(self) -> dict[str, tuple[Callable[..., Any], Operation]]:
+    def _find_verbs(self) -> dict[str, _Verb]:
         names = ["get", "set", "delete", *(name for each in self.capabilities for name in OPTIONAL[each])]
         return {
             name: (
                 asynchronous(getattr(self.store, name), self._threads),
                 Operation(self.name, self.driver_name, name, self.trace_attributes),
+                ANSWERS.get(name),
             )
             for name in names
         }
@@ -188,12 +173,20 @@ class Driver:
         raise self._unsupported(next(name for name, verbs in OPTIONAL.items() if verb in verbs), verb)
 
     async def _call(self, verb: str, *args: Any) -> Any:
-        method, operation = self._verbs.get(verb) or self._lacking(verb)
+        method, operation, expected = self._verbs.get(verb) or self._lacking(verb)
         begun = self._observers.operation_began(operation)
         started = time.perf_counter()
+        left = remaining()
         ended_by: EndedBy = None
         try:
-            return await self._time_limits.within(started + _seconds_to_call(), method(*args))
+            seconds = OPERATION_TIMEOUT if left is None else _seconds_to_call(left)
+            steps = steps_of(method(*args))
+            try:
+                awaited = steps.send(None)
+            except StopIteration as end:
+                answer = end.value
+            else:
+                answer = await self._time_limits.within(started + seconds, steps, awaited)
         except OutOfTimeError as cut_off:
             ended_by = self._failure(DeadlineExceeded(f"{self.driver_name} gave no answer in time"), verb)
             raise ended_by from cut_off.__cause__
@@ -206,6 +199,9 @@ class Driver:
         finally:
             self._observers.operation_ended(operation, ended_by, time.perf_counter() - started, begun)
             del ended_by  # which holds this frame in its traceback: they would keep each other
+        if expected is not None and not expected.fits(answer):
+            raise self._broken(verb, answer, expected.words)
+        return answer
 
     def _unsupported(self, capability: str, operation: str) -> Unsupported:
         return Unsupported(
@@ -224,31 +220,20 @@ class Driver:
     def _from_driver(self, error: Exception, operation: str) -> KVError:
         return from_driver(error, store=self.name, operation=operation, writes=operation in _WRITES)
 
-    def _broken(self, operation: str, given: object, wanted: str, *, outcome: Any = "not_applied") -> Corrupt:
+    def _broken(self, operation: str, given: object, wanted: str) -> Corrupt:
         return Corrupt(
             f"{self.driver_name}.{operation} gave {type(given).__name__}, not {wanted}",
             store=self.name,
             operation=operation,
-            outcome=outcome,
+            outcome="applied" if operation in _WRITES else "not_applied",
         )
 
     def _code(self, error: Exception) -> str:
         return self._from_driver(error, "").code
 
 
-def _seconds_to_call() -> float:
-    """Give the seconds that a call may take; DeadlineExceeded if there are none."""
-    left = remaining()
-    if left is None:
-        return OPERATION_TIMEOUT
+def _seconds_to_call(left: float) -> float:
+    """Give the seconds that a call may take before a deadline; DeadlineExceeded if none are left."""
     if left <= 0:
         raise DeadlineExceeded("the deadline had passed before the store was called", outcome="not_applied")
     return left + DEADLINE_GRACE
-
-
-def is_versioned(found: object) -> TypeGuard[Versioned]:
-    """Tell whether it is what `get_versioned` gives of a key that is there."""
-    if not isinstance(found, tuple) or len(found) != 3:  # noqa: PLR2004 - value, version, expiry
-        return False
-    value, version, expires_at = found
-    return isinstance(value, str) and isinstance(version, str) and isinstance(expires_at, int | float | None)

@@ -31,11 +31,8 @@ class Keys(msgspec.Struct, frozen=True):
 
     def physical(self, key: str, operation: str) -> str:
         """Give the key as the store has it; InvalidKey unless it is text of 1 byte to the limit."""
-        problem = text_problem("key", key)
-        if problem is None and not key:
-            problem = "key is empty"
-        if problem is not None:
-            raise self._invalid(problem, operation)
+        if not (isinstance(key, str) and key and key.isascii()):  # as nearly all are
+            self._check(key, operation)
         physical = self.prefix + key
         if is_longer(physical, self.limit):
             size = len(physical.encode())
@@ -81,6 +78,13 @@ class Keys(msgspec.Struct, frozen=True):
             raise ValueError("a namespace needs a name")
         path = self.prefix.removesuffix(":") + "/" if self.prefix else ""
         return msgspec.structs.replace(self, prefix=f"{path}{name.translate(_ESCAPES)}:")
+
+    def _check(self, key: str, operation: str) -> None:
+        problem = text_problem("key", key)
+        if problem is None and not key:
+            problem = "key is empty"
+        if problem is not None:
+            raise self._invalid(problem, operation)
 
     def _invalid(self, problem: str, operation: str) -> InvalidKey:
         return told(InvalidKey(problem, store=self.store, operation=operation))

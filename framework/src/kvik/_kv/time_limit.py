@@ -3,19 +3,35 @@
 `asyncio.timeout` makes and cancels a timer of the loop's for each operation, which takes longer than a read from
 memory. Here an operation is looked after from the moment on at which it waits for something: one that never does
 cannot be cut off anyway. And one timer, which looks now and then, will do for all of a loop.
+
+    steps = steps_of(operation)
+    try:
+        awaited = steps.send(None)
+    except StopIteration as end:
+        answer = end.value  # it waited for nothing
+    else:
+        answer = await limits.within(moment, steps, awaited)
+
+That is written out where it is used, for a coroutine around it would take as long as what it looks after.
 """
 
 import asyncio
 import time
 import types
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias
 
-T = TypeVar("T")
+Steps: TypeAlias = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
+"""What is awaited, as the event loop sees it."""
 
 _LOOK_EVERY: Final = 0.025
 """Seconds between two looks: how much later than its limit an operation may be cancelled."""
+
+
+def steps_of(operation: Awaitable[Any]) -> Steps:
+    """Give the steps of what can be awaited, to be taken from within a task."""
+    return operation if isinstance(operation, types.CoroutineType) else operation.__await__()
 
 
 class OutOfTimeError(Exception):
@@ -30,17 +46,11 @@ class TimeLimits:
         self._loop: asyncio.AbstractEventLoop | None = None  # the one whose timer is set
 
     @types.coroutine
-    def within(self, moment: float, operation: Awaitable[T]) -> Generator[Any, Any, T]:
-        """Await the operation; cancel it at that moment of time.perf_counter(), and make that OutOfTimeError.
+    def within(self, moment: float, steps: Steps, awaited: Any) -> Generator[Any, Any, Any]:
+        """Go on with an operation that waits; cancel it at that moment of time.perf_counter(): OutOfTimeError.
 
         A cancellation from elsewhere stays one, as with `asyncio.timeout`.
         """
-        steps = operation.__await__()
-        try:
-            awaited = steps.send(None)
-        except StopIteration as end:
-            answer: T = end.value
-            return answer
         with _TimeLimit(self, moment):
             return (yield from _resumed(steps, awaited))
 
@@ -111,7 +121,7 @@ def _timeout(cancellation: asyncio.CancelledError) -> TimeoutError:
     return timeout
 
 
-def _resumed(steps: Generator[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
+def _resumed(steps: Steps, awaited: Any) -> Generator[Any, Any, Any]:
     """Go on with what waits already, which `yield from` cannot: an exception has to reach it where it waits."""
     try:
         while True:
@@ -122,5 +132,4 @@ def _resumed(steps: Generator[Any, Any, T], awaited: Any) -> Generator[Any, Any,
             else:
                 awaited = steps.send(None)
     except StopIteration as end:
-        answer: T = end.value
-        return answer
+        return end.value

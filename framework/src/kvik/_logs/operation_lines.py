@@ -8,6 +8,7 @@ from structlog.typing import FilteringBoundLogger
 
 from .._observers import EndedBy, Operation, outcome_of
 from .log_line import OPERATION
+from .logger import Level
 
 if TYPE_CHECKING:
     from .._requests.outgoing import Outgoing
@@ -21,13 +22,14 @@ _held: ContextVar[_Held | None] = ContextVar("kvik_held_operations", default=Non
 class OperationLines:
     """Log each operation; on a terminal beneath the line of its request, which is written when that ends."""
 
-    def __init__(self, logger: FilteringBoundLogger, *, beneath_request: bool) -> None:
+    def __init__(self, logger: FilteringBoundLogger, level: Level, *, beneath_request: bool) -> None:
         self._logger = logger
+        self._level = level
         self._beneath_request = beneath_request
 
     def request_began(self, _: "Outgoing") -> Token[_Held | None] | None:
         """Begin to hold lines back, where there will be any."""
-        if self._beneath_request and self._logger.is_enabled_for(logging.DEBUG):
+        if self._beneath_request and self._level.number <= logging.DEBUG:
             return _held.set([])
         return None
 
@@ -41,7 +43,7 @@ class OperationLines:
 
     def operation_ended(self, operation: Operation, error: EndedBy, seconds: float, _: None) -> None:
         """Write the line, or hold it back."""
-        if not self._logger.is_enabled_for(logging.DEBUG):
+        if self._level.number > logging.DEBUG:
             return
         fields = {
             "store": operation.store,

@@ -42,8 +42,9 @@ class Histogram(Generic[K]):
 
     def record(self, key: K, value: float) -> None:
         """Count a value."""
-        child = self._children.get(key)
-        if child is None:
+        try:
+            child = self._children[key]
+        except KeyError:
             child = self._children[key] = [0] * (len(self.bounds) + 2)
         child[bisect_left(self.bounds, value)] += 1
         child[-1] += value
@@ -83,7 +84,8 @@ class Measurements:
 
     def operation_ended(self, operation: Operation, error: EndedBy, seconds: float, _: Any) -> None:
         """Count an operation, by how it went."""
-        self._operations.record((operation.store, operation.driver, operation.name, outcome_of(error)), seconds)
+        store, driver, name, _ = operation
+        self._operations.record((store, driver, name, "ok" if error is None else outcome_of(error)), seconds)
 
     # The scrape
 

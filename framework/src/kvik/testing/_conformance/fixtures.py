@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ..._kv.driver import Driver, Versioned
+from ..._kv.answers import Versioned
+from ..._kv.driver import Driver
 from ..._kv.store import OPTIONAL, capabilities_of
 from ...kv import KV
 from ...kv_errors import KVError
