@@ -1,7 +1,7 @@
 """What does a request cost in Kvik and in other frameworks? All are compared with a bare ASGI function.
 
 Server and load have a core each, everybody has uvloop and httptools, and those who log write to a file. Every
-round runs all contenders; figures are medians over the rounds of the ratios to the bare ASGI function of the same
+round runs all contenders, every other one in the opposite order, for machines get slower and faster; figures are medians over the rounds of the ratios to the bare ASGI function of the same
 round: requests per second (more is better), the 99th percentile of the latency, and CPU time of the server per
 request (less is better; the steadiest). Microseconds of CPU are for orientation only. A server that was less than
 about 90 % busy was held up by something else, be it the load or a neighbour.
@@ -36,7 +36,7 @@ def main() -> None:
     servers.keep_to_the_load_core()
     rounds: Rounds = {workload: {} for workload in options.workloads}
     for number in range(options.rounds):
-        for name in options.contenders:
+        for name in options.contenders[:: -1 if number % 2 else 1]:
             _round(name, rounds, options.seconds)
         print(f"round {number + 1} of {options.rounds} done", file=sys.stderr)
     tables = [_table(workload, loads) for workload, loads in rounds.items()]
