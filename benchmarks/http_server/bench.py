@@ -3,9 +3,9 @@
 Server and load have a core each, everybody has uvloop and httptools, and those who log write to a file. Every
 round runs all contenders, every other one in the opposite order, for machines get faster and slower; figures are
 medians over the rounds of the ratios to the bare ASGI function of the same round: requests per second (more is
-better), the 99th percentile of the latency, and CPU time of the server per request (less is better; the steadiest).
-Microseconds of CPU are for orientation only. A server that was less than about 90 % busy was held up by something
-else, be it the load or a neighbour.
+better), the 99th percentile of the latency, and CPU time of the server per request (less is better, and the
+steadiest). Microseconds of CPU are for orientation only. A server that was less than about 90 % busy was held up
+by something else, be it the load or a neighbour.
 """
 
 import argparse
