@@ -35,6 +35,7 @@ async def slow(ctx):
     return "slow"
 """
 KVIKS = b'{"error":{"message":"malformed request'
+LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 UVICORNS = b"Invalid HTTP request received."
 
 
@@ -58,8 +59,13 @@ def app() -> App:
 
 def _send_nonsense(url: httpx.URL) -> bytes:
     """Send what is no request: the answer shows whose protocol it was sent to."""
+    return _send(url, b"hello\r\n\r\n")
+
+
+def _send(url: httpx.URL, data: bytes) -> bytes:
+    """Send bytes, and give all that comes back until the server closes."""
     with socket.create_connection((url.host, url.port or 0), START_TIMEOUT) as connection:
-        connection.sendall(b"hello\r\n\r\n")
+        connection.sendall(data)
         received = b""
         while data := connection.recv(65536):
             received += data
@@ -118,11 +124,34 @@ async def test_what_is_wrapped_around_the_app_takes_part_in_each_request(app: Ap
     assert seen == ["lifespan", "http"]
 
 
+TARGETS = (
+    b"GET /",
+    b"GET /?q=%20a&b",
+    b"HEAD /",
+    b"GET /a%20b",
+    b"POST /",
+    b"GET /.well-known/alive",
+    b"GET /slow",
+)
+
+
 def test_uvicorns_access_log_is_written_where_it_is_on(main: Path, tmp_path: Path) -> None:
-    """Whoever leaves it on has its lines besides the app's."""
-    with program(main, tmp_path, uvicorn=[]) as running, running.client() as client:
-        client.get("/")
-        until(lambda: '"uri":"/"' in running.output and '"GET / HTTP/1.1" 200 OK' in running.output)
+    """Whoever leaves it on has its lines besides the app's, the same whichever way requests take."""
+    written = []
+    for engine in ("auto", "asgi"):
+        with program(main, tmp_path, uvicorn=[], HTTP_ENGINE=engine) as running:
+            running.news()
+            _send(
+                httpx.URL(running.url),
+                b"".join(b"%b HTTP/1.1\r\nHost: x\r\n\r\n" % each for each in TARGETS) + LAST,
+            )
+            until(lambda: '"uri":"/last"' in running.output and "GET /last " in running.output)
+            news = running.news()
+        lines = [line.partition(" - ")[2] for line in news if line.startswith("INFO:     127.0.0.1:")]
+        assert len(lines) == len(TARGETS) + 1 == len([line for line in news if '"message":"request"' in line])
+        written.append(lines)
+    assert written[0] == written[1]
+    assert written[0][1] == '"GET /?q=%20a&b HTTP/1.1" 200 OK\n'
 
 
 async def test_a_prefix_that_uvicorn_is_served_below_is_a_part_of_the_path() -> None:

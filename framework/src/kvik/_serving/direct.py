@@ -8,7 +8,6 @@ ASGI application, in the middle of a connection too. HTTP_ENGINE=asgi switches t
 """
 
 import asyncio
-import logging
 import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -18,6 +17,7 @@ from starlette.types import Scope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 
 from .._container import Container
 from .._requests.headers import FirstValues, RawHeaders
@@ -80,10 +80,8 @@ class DirectConnection(Connection):
         super().connection_lost(exc)
 
     def _is_for_uvicorn(self) -> bool:
-        """Tell whether uvicorn was asked for something at each request that it alone does."""
-        logs_access = self.access_log and self.access_logger.isEnabledFor(logging.INFO)
-        is_limited = self.limit_concurrency is not None
-        return bool(logs_access or is_limited or self.root_path or self.config.reset_contextvars)
+        """Tell whether uvicorn was asked for something with each request that it alone does."""
+        return bool(self.root_path or self.limit_concurrency is not None or self.config.reset_contextvars)
 
     # What the parser finds
 
@@ -203,6 +201,12 @@ class DirectConnection(Connection):
             super().on_body(exchange.body)
 
     # What the exchange asks for
+
+    def log_access(self, scope: Scope, status: int) -> None:
+        """Write uvicorn's own access line, as its cycle does, where uvicorn was told to have one."""
+        client, target = get_client_addr(scope), get_path_with_query_string(scope)  # type: ignore[arg-type] # theirs
+        version = scope["http_version"]
+        self.access_logger.info('%s - "%s %s HTTP/%s" %d', client, scope["method"], target, version, status)
 
     async def take_forwarded(self, scope: Scope) -> None:
         """Believe what a proxy of FORWARDED_ALLOW_IPS says of the client, by uvicorn's rules."""

@@ -145,6 +145,8 @@ class Exchange(Outgoing):
             return False
         self.status = reply.status
         if not self.client_left:
+            if connection.access_log:
+                connection.log_access(self.scope, reply.status)
             connection.transport.write(self._text(reply))
             self._complete()
         return True
