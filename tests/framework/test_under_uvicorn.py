@@ -140,6 +140,7 @@ def test_uvicorns_access_log_is_written_where_it_is_on(main: Path, tmp_path: Pat
     written = []
     for engine in ("auto", "asgi"):
         with program(main, tmp_path, uvicorn=[], HTTP_ENGINE=engine) as running:
+            until(lambda: '"message":"request"' in running.output)  # the one that saw that it is ready
             running.news()
             _send(
                 httpx.URL(running.url),
