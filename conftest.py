@@ -8,8 +8,9 @@ import pytest
 
 from moto_server import moto_server
 
-# popped: no example under test may pick it up by itself
-OTHER_DYNAMODBS = [url for url in os.environ.pop("DYNAMODB_ENDPOINT", "").split(",") if url]
+# Moved to another name: no example under test may pick it up, yet pytest-xdist's workers must inherit it.
+os.environ.setdefault("KVIK_TEST_DYNAMODBS", os.environ.pop("DYNAMODB_ENDPOINT", ""))
+OTHER_DYNAMODBS = [url for url in os.environ["KVIK_TEST_DYNAMODBS"].split(",") if url]
 
 os.environ.pop("DYNAMODB_TABLE", None)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # of a program under test compiling would be a fifth of the start
@@ -27,6 +28,13 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many tests passed against each server of DYNAMODB_ENDPOINT; `.ci/run` reads these lines."""
+    passed = [report.nodeid for report in terminalreporter.stats.get("passed", [])]
+    for url in OTHER_DYNAMODBS:
+        terminalreporter.write_line(f"tests against {url}: {sum(url in nodeid for nodeid in passed)} passed")
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Run async tests on asyncio alone, as the framework does."""
@@ -35,7 +43,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session", params=["moto", *OTHER_DYNAMODBS])
 def dynamodb_endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Give the URL of a DynamoDB server: moto's, and also each of those that DYNAMODB_ENDPOINT lists."""
+    """Return the URL of a DynamoDB server: moto's, then each that DYNAMODB_ENDPOINT lists."""
     if request.param != "moto":
         yield request.param
         return
@@ -45,11 +53,11 @@ def dynamodb_endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def other_dynamodbs() -> list[str]:
-    """Give the URLs that DYNAMODB_ENDPOINT lists."""
+    """Return the URLs that DYNAMODB_ENDPOINT lists."""
     return OTHER_DYNAMODBS
 
 
 @pytest.fixture
 def table_name() -> str:
-    """Give a table name that no other test uses."""
+    """Return a table name that no other test uses."""
     return f"kvik-test-{uuid.uuid4().hex}"
