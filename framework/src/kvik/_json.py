@@ -1,5 +1,6 @@
 """JSON, in and out: one encoder for answers, logs and stored values."""
 
+import functools
 from typing import Any, TypeVar, overload
 
 import msgspec
@@ -9,27 +10,31 @@ from ._binding.kinds import kind_of
 T = TypeVar("T")
 
 
-def _encode_hook(value: Any) -> Any:
-    """Encode what msgspec does not know: pydantic models, without importing pydantic."""
+def _dump(value: Any, **options: bool) -> Any:
+    """Return a pydantic model, which msgspec does not know, as a dict; nothing here imports pydantic."""
     dump = getattr(value, "model_dump", None)
     if callable(dump) and not isinstance(value, type):
-        return dump(mode="json")
+        return dump(mode="json", **options)
     raise TypeError(f"{type(value).__name__} cannot be encoded as JSON")
 
 
-_encoder = msgspec.json.Encoder(enc_hook=_encode_hook)
+_dump_to_store = functools.partial(_dump, by_alias=True, round_trip=True, warnings=False)
+"""Dumps a model as it is read again, by alias and without computed fields; a loss is found by reading it back."""
+
+_storage_encoder = msgspec.json.Encoder(enc_hook=_dump_to_store)
+_encoder = msgspec.json.Encoder(enc_hook=_dump)
 encode = _encoder.encode
 """Encode a value as compact JSON bytes; TypeError, ValueError or OverflowError if it cannot be."""
 
 
 def to_json(value: Any) -> str:
-    """Encode a value as JSON text, ready for a store.
+    """Return a value as JSON text, ready for a store.
 
-    Takes what a handler may return: dict, list, str, numbers, None, dataclass, msgspec.Struct, pydantic model,
-    datetime, UUID, Decimal, Enum, bytes (as base64). NaN and infinities become null. Raises TypeError for
-    anything else.
+    Takes what a handler may return: dict, list, str, numbers, None, dataclass, msgspec.Struct, pydantic model
+    (by alias, so that `from_json` finds its fields), datetime, UUID, Decimal, Enum, bytes (as base64). NaN and
+    infinities become null. Raises TypeError for anything else.
     """
-    return encode(value).decode()
+    return _storage_encoder.encode(value).decode()
 
 
 @overload

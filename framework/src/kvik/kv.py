@@ -21,7 +21,7 @@ from ._kv.contention import ATTEMPTS, retry_conflicts
 from ._kv.counters import check_delta
 from ._kv.driver import Driver
 from ._kv.entry import Entry, V
-from ._kv.expiry import TTL, seconds_of
+from ._kv.expiry import TTL, seconds_of, time_left
 from ._kv.keys import Keys
 from ._kv.partial import told_by_keys
 from ._kv.single_flight import SingleFlight
@@ -212,7 +212,7 @@ class KV(Generic[V]):
             raise KeyNotFound(key, store=self.name, operation="ttl")
         if entry.expires_at is None:
             return None
-        return timedelta(seconds=max(0.0, entry.expires_at - self._driver.clock()))
+        return time_left(entry.expires_at, self._driver.clock())
 
     @overload
     async def pop(self, key: str) -> V: ...
@@ -237,9 +237,10 @@ class KV(Generic[V]):
     async def get_or_set(self, key: str, make: Callable[[], V | Awaitable[V]], *, ttl: TTL | None = None) -> V:
         """Return the value of a key, and where it is missing, that of `make`, which is stored.
 
-        In one process `make`, `def` or `async def`, runs once at a time for a key: who asks meanwhile gets what it
-        makes, or its exception, which is not kept. Where another process was faster, its value is returned, if
-        the driver has `conditional`; else the last one stays.
+        In one process `make`, `def` or `async def`, runs once at a time for a key: concurrent callers share its
+        result, or its exception, which is not kept. They wait until their deadline, without one 10 seconds, and
+        then raise DeadlineExceeded. Where another process was faster, its value is returned, if the driver has
+        `conditional`; else the last one stays.
         """
         physical = self._keys.physical(key, "get_or_set")
         self._expiry(ttl, "get_or_set")  # refused before anything is made
@@ -490,7 +491,10 @@ class KV(Generic[V]):
         return told_by_keys(failure, self._keys, asked=asked, results=written)
 
     async def _make(self, physical: str, make: Callable[[], V | Awaitable[V]], ttl: TTL | None) -> str:
-        """Make a missing value, store it and give its text; the time to live counts from here."""
+        """Make a missing value, store it and return its text, or the text that another process stored first.
+
+        The time to live counts from here.
+        """
         value: Any = make()
         if inspect.isawaitable(value):
             value = await value
@@ -498,14 +502,26 @@ class KV(Generic[V]):
         if "conditional" not in self._driver.capabilities:
             await self._put(physical, text, expires_at)
             return text
-        try:
-            await self._driver.set_if(physical, text, None, expires_at)
-        except Conflict as conflict:
-            if conflict.outcome != "not_applied":
-                raise
-            faster = await self._driver.get(physical)  # what another process has made
-            return text if faster is None else faster
-        return text
+
+        async def attempt() -> str:
+            try:
+                await self._driver.set_if(physical, text, None, expires_at)
+            except Conflict as conflict:
+                if conflict.outcome != "not_applied":
+                    raise
+                faster = await self._stored_first(physical, conflict)
+                if faster is None:  # deleted since, so neither value is stored
+                    raise
+                return faster
+            return text
+
+        return await retry_conflicts(attempt, ATTEMPTS)
+
+    async def _stored_first(self, physical: str, conflict: Conflict) -> str | None:
+        """Return the text that a conflict was about, None if nobody can say any more."""
+        if is_versioned(conflict.current):
+            return conflict.current[0]
+        return await self._driver.get(physical)
 
     async def _put(self, physical: str, text: str, expires_at: float | None) -> None:
         if expires_at is None:

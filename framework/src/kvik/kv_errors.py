@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, cast, get_args
 
 Outcome = Literal["not_applied", "applied", "unknown"]
+_MAX_RETRY_AFTER = 10**9  # seconds: a number that every client can read
 _OUTCOMES: frozenset[str] = frozenset(get_args(Outcome))
 
 
@@ -191,16 +192,16 @@ class Throttled(KVError):
     @property
     def headers(self) -> dict[str, str]:
         """Give Retry-After: whole seconds, rounded up, at least 1."""
-        return {"Retry-After": str(max(1, math.ceil(self.retry_after or 0)))}
+        return {"Retry-After": str(min(max(1, math.ceil(self.retry_after or 0)), _MAX_RETRY_AFTER))}
 
     @classmethod
     def extras_of(cls, exception: BaseException) -> dict[str, Any]:
         """Read the reason, and retry_after if it is a finite number of seconds, 0 or more."""
         seconds = _attribute(exception, "retry_after", (int, float))
-        usable = seconds is not None and math.isfinite(seconds) and seconds >= 0
+        usable = seconds is not None and 0 <= seconds < math.inf
         return {
             "reason": _attribute(exception, "reason", str),
-            "retry_after": float(seconds) if usable else None,
+            "retry_after": float(min(seconds, _MAX_RETRY_AFTER)) if usable else None,
         }
 
 

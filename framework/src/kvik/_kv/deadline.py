@@ -5,7 +5,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Final
 
+OPERATION_TIMEOUT: Final = 10.0
+"""Seconds after which an operation is given up where there is no deadline; drivers have shorter limits."""
+
+_MAX_SECONDS: Final = 1e9  # more than any process lives; clocks overflow far above it
 _deadline: ContextVar[float | None] = ContextVar("kvik_deadline", default=None)
 
 
@@ -26,7 +31,7 @@ def deadline(seconds: float) -> Iterator[None]:
     """
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
         raise ValueError(f"a deadline is a finite number of seconds above 0, not {seconds!r}")
-    outer, moment = _deadline.get(), time.monotonic() + seconds
+    outer, moment = _deadline.get(), time.monotonic() + min(seconds, _MAX_SECONDS)
     token = _deadline.set(moment if outer is None else min(outer, moment))
     try:
         yield

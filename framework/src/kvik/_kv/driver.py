@@ -10,12 +10,9 @@ from .._threads import WorkerThreads, asynchronous
 from ..health import Health, LimitedCheck
 from ..kv_errors import Corrupt, DeadlineExceeded, KVError, PartialFailure, Unsupported, from_driver
 from .answers import ANSWERS, Answer, Versioned
-from .deadline import remaining
+from .deadline import OPERATION_TIMEOUT, remaining
 from .store import OPTIONAL, capabilities_of
 from .time_limit import OutOfTimeError, TimeLimits, steps_of
-
-OPERATION_TIMEOUT: Final = 10.0
-"""Seconds after which a call is given up where there is no deadline; drivers have shorter limits of their own."""
 
 DEADLINE_GRACE: Final = 0.05
 """Seconds that a driver has beyond the deadline, to tell by itself how far it came."""

@@ -1,19 +1,32 @@
-"""How long a key has to live."""
+"""Times to live, and the moments at which keys expire."""
 
 import math
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 TTL: TypeAlias = timedelta | float
 """A time to live: a timedelta, or seconds; above 0."""
 
+_MAX_SECONDS: Final = timedelta.max.total_seconds()  # 2.7 million years
+
 
 def seconds_of(ttl: TTL) -> float:
-    """Give a time to live in seconds; TypeError for another type, ValueError unless finite and above 0."""
+    """Return a time to live in seconds, at most those of `timedelta.max`.
+
+    TypeError for another type, ValueError unless it is finite and above 0.
+    """
     if isinstance(ttl, timedelta):
         ttl = ttl.total_seconds()
     if isinstance(ttl, bool) or not isinstance(ttl, int | float):
         raise TypeError(f"ttl must be a timedelta or a number of seconds, not {type(ttl).__name__}")
     if not 0 < ttl < math.inf:
         raise ValueError(f"ttl must be finite and above 0 seconds, not {ttl!r}")
-    return float(ttl)
+    return float(min(ttl, _MAX_SECONDS))
+
+
+def time_left(expires_at: float, now: float) -> timedelta:
+    """Return the time until a moment, from zero to `timedelta.max`, whatever number a store has as the moment."""
+    try:
+        return timedelta(seconds=max(0.0, expires_at - now))
+    except OverflowError:
+        return timedelta.max if expires_at > 0 else timedelta()

@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from ..kv_errors import InvalidKey
-from .texts import is_longer, text_problem, told
+from .texts import exact, is_longer, text_problem, told
 from .time_slice import next_slice, slice_end
 
 T = TypeVar("T")
@@ -31,8 +31,8 @@ class Keys(msgspec.Struct, frozen=True):
 
     def physical(self, key: str, operation: str) -> str:
         """Give the key as the store has it; InvalidKey unless it is text of 1 byte to the limit."""
-        if not (isinstance(key, str) and key and key.isascii()):  # as nearly all are
-            self._check(key, operation)
+        if not (type(key) is str and key and key.isascii()):  # as nearly all are
+            key = self._checked(key, operation)
         physical = self.prefix + key
         if is_longer(physical, self.limit):
             size = len(physical.encode())
@@ -59,7 +59,7 @@ class Keys(msgspec.Struct, frozen=True):
         problem = text_problem("prefix", prefix)
         if problem is not None:
             raise self._invalid(problem, operation)
-        return self.prefix + prefix
+        return self.prefix + exact(prefix)
 
     def logical(self, physical: str) -> str:
         """Give the key of a name in the store."""
@@ -77,14 +77,15 @@ class Keys(msgspec.Struct, frozen=True):
         if not name:
             raise ValueError("a namespace needs a name")
         path = self.prefix.removesuffix(":") + "/" if self.prefix else ""
-        return msgspec.structs.replace(self, prefix=f"{path}{name.translate(_ESCAPES)}:")
+        return msgspec.structs.replace(self, prefix=f"{path}{exact(name).translate(_ESCAPES)}:")
 
-    def _check(self, key: str, operation: str) -> None:
+    def _checked(self, key: str, operation: str) -> str:
         problem = text_problem("key", key)
         if problem is None and not key:
             problem = "key is empty"
         if problem is not None:
             raise self._invalid(problem, operation)
+        return exact(key)
 
     def _invalid(self, problem: str, operation: str) -> InvalidKey:
         return told(InvalidKey(problem, store=self.store, operation=operation))

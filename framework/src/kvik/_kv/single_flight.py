@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
 
 from ..kv_errors import DeadlineExceeded
-from .deadline import remaining
+from .deadline import OPERATION_TIMEOUT, remaining
 
 
 class SingleFlight:
@@ -40,8 +40,9 @@ class SingleFlight:
 
 
 async def _landed(flight: asyncio.Future[Any]) -> None:
-    """Wait until it is done, in whatever way, within the caller's own deadline."""
-    await asyncio.wait({flight}, timeout=remaining())
+    """Wait until it is done, in whatever way, within the caller's own deadline, or the limit of an operation."""
+    left = remaining()
+    await asyncio.wait({flight}, timeout=OPERATION_TIMEOUT if left is None else left)
     if not flight.done():
         raise DeadlineExceeded(
             "another task was still making the value", operation="get_or_set", outcome="not_applied"

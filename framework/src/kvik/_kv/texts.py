@@ -22,6 +22,11 @@ def text_problem(what: str, text: object) -> str | None:
     return None
 
 
+def exact(text: str) -> str:
+    """Return the text as a `str`, where it is a member of an enum or of another subclass."""
+    return text if type(text) is str else str.__str__(text)
+
+
 def is_longer(text: str, limit: int | None) -> bool:
     """Tell whether the text has more bytes of UTF-8 than the limit, encoding it only where that can matter."""
     if limit is None or len(text) * _MOST_BYTES_PER_CHARACTER <= limit:

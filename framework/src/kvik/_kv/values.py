@@ -7,7 +7,8 @@ from typing import Any, Protocol
 from .._binding.kinds import kind_of
 from .._json import to_json
 from ..kv_errors import Corrupt, InvalidValue, ValueTooLarge
-from .texts import is_longer, text_problem, told
+from .equality import is_same
+from .texts import exact, is_longer, text_problem, told
 
 
 class Values(Protocol):
@@ -25,11 +26,11 @@ class TextValues:
 
     @staticmethod
     def encode(value: str, limit: int | None) -> str:
-        """Give it back, if it is text."""
+        """Return the text as a `str` and not a subclass, so that every store returns the same."""
         problem = text_problem("value", value)
         if problem is not None:
             raise told(InvalidValue(problem))
-        return _within(value, limit)
+        return _within(exact(value), limit)
 
     @staticmethod
     def decode(text: str) -> str:
@@ -45,12 +46,17 @@ class JsonValues:
         self._kind = kind_of(kind)
 
     def encode(self, value: Any, limit: int | None) -> str:
-        """Encode; read back at once, since a value that does not fit is found best by who writes it."""
+        """Return the value as JSON; InvalidValue unless reading it gives the same value again."""
         try:
             text = to_json(value)
-            self._kind.from_json(text)
-        except (TypeError, ValueError, OverflowError) as error:
+            is_kept = is_same(value, self._kind.from_json(text))
+        except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise InvalidValue(f"value is no {self._name}: {error}") from error
+        if not is_kept:
+            raise InvalidValue(
+                f"this {self._name} would not be the same when read back: JSON does not hold all of it, as with "
+                "secrets, excluded fields, subclasses and NaN"
+            )
         return _within(text, limit)
 
     def decode(self, text: str) -> Any:
