@@ -1,12 +1,18 @@
 """Configuration: where it comes from, and what a bad value does."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kvik import App, Config, ConfigError
-from kvik.config import Settings, parse_bool, parse_count, parse_duration, parse_port, parse_size, read_settings
+from kvik._parsing import parse_bool, parse_count, parse_duration, parse_port, parse_size
+from kvik.config import read_settings
+from support import START_TIMEOUT
 
 
 @pytest.fixture
@@ -82,30 +88,181 @@ def test_values_are_parsed(parse: Any, text: str, value: Any) -> None:
     assert parse(text) == value
 
 
+_BAD = [
+    ("letters", {"HTTP_PORT": "80a"}, "HTTP_PORT", "expected a port, 0 to 65535"),
+    ("port of another script", {"HTTP_PORT": "²"}, "HTTP_PORT", "expected a port, 0 to 65535"),
+    ("too high", {"METRICS_PORT": "65536"}, "METRICS_PORT", "expected a port, 0 to 65535"),
+    ("negative", {"METRICS_PORT": "-1"}, "METRICS_PORT", "expected a port, 0 to 65535"),
+    ("the same port", {"METRICS_PORT": "9000", "HTTP_PORT": "9000"}, "METRICS_PORT", "HTTP_PORT is the same"),
+    ("the default port", {"METRICS_PORT": "8000"}, "METRICS_PORT", "HTTP_PORT is the same"),
+    (
+        "the same port of all addresses",
+        {"METRICS_PORT": "8000", "HTTP_HOST": "127.0.0.1", "METRICS_HOST": "::"},
+        "METRICS_PORT",
+        "HTTP_PORT is the same",
+    ),
+    ("a port in the host", {"HTTP_HOST": "localhost:80"}, "HTTP_HOST", "expected a host's name or address"),
+    ("a URL as host", {"METRICS_HOST": "http://a"}, "METRICS_HOST", "expected a host's name or address"),
+    ("no name", {"HTTP_HOST": "a..b"}, "HTTP_HOST", "expected a host's name or address"),
+    ("no workers", {"HTTP_WORKERS": "0"}, "HTTP_WORKERS", "expected a whole number from 1 to 1024"),
+    ("a million workers", {"HTTP_WORKERS": "1000000"}, "HTTP_WORKERS", "expected a whole number from 1 to 1024"),
+    ("no threads", {"HANDLER_THREADS": "0"}, "HANDLER_THREADS", "expected a whole number from 1 to 4096"),
+    ("5000 digits", {"HANDLER_THREADS": "9" * 5000}, "HANDLER_THREADS", "expected a whole number from 1 to 4096"),
+    ("words", {"REQUEST_TIMEOUT": "5 sec"}, "REQUEST_TIMEOUT", "expected a duration such as 30s"),
+    ("negative time", {"REQUEST_TIMEOUT": "-1"}, "REQUEST_TIMEOUT", "expected a duration such as 30s"),
+    ("a microsecond", {"REQUEST_TIMEOUT": "0.000001"}, "REQUEST_TIMEOUT", "expected a duration of at least 1ms"),
+    ("a year", {"REQUEST_TIMEOUT": "8760h"}, "REQUEST_TIMEOUT", "expected a duration of at most 24h"),
+    ("infinite", {"SHUTDOWN_GRACE_PERIOD": "9" * 400}, "SHUTDOWN_GRACE_PERIOD", "expected a duration of at most"),
+    ("soon", {"SHUTDOWN_GRACE_PERIOD": "5s later"}, "SHUTDOWN_GRACE_PERIOD", "expected a duration such as"),
+    ("no time for a head", {"HEADER_TIMEOUT": "0"}, "HEADER_TIMEOUT", "expected a duration of at least 1ms"),
+    ("no time for a body", {"BODY_TIMEOUT": "0ms"}, "BODY_TIMEOUT", "expected a duration of at least 1ms"),
+    ("no interval", {"REMOTE_LOG_FETCH_INTERVAL": "0"}, "REMOTE_LOG_FETCH_INTERVAL", "at least 1ms"),
+    ("fruit", {"MAX_BODY_SIZE": "4 bananas"}, "MAX_BODY_SIZE", "expected a size such as 4MiB"),
+    ("nothing", {"MAX_BODY_SIZE": "0"}, "MAX_BODY_SIZE", "expected a size from 1B to 1024GiB"),
+    ("a lot", {"MAX_BODY_SIZE": "999999GiB"}, "MAX_BODY_SIZE", "expected a size from 1B to 1024GiB"),
+    ("no head", {"MAX_HEADER_SIZE": "1"}, "MAX_HEADER_SIZE", "expected a size from 64B to 16MiB"),
+    ("half of a pair", {"CERT_FILE": "c.pem"}, "CERT_FILE", "KEY_FILE is missing"),
+    ("the other half", {"KEY_FILE": "k.pem"}, "KEY_FILE", "CERT_FILE is missing"),
+    ("loud", {"LOG_LEVEL": "LOUD"}, "LOG_LEVEL", "expected DEBUG, INFO, WARN or ERROR"),
+    ("perhaps", {"LOG_DISABLE_PROBES": "maybe"}, "LOG_DISABLE_PROBES", "expected true or false"),
+    ("a format", {"ERROR_FORMAT": "xml"}, "ERROR_FORMAT", "expected envelope or problem"),
+    ("an engine", {"HTTP_ENGINE": "turbo"}, "HTTP_ENGINE", "expected auto or asgi"),
+    ("an exporter", {"TRACE_EXPORTER": "x", "TRACER_URL": "h"}, "TRACE_EXPORTER", "expected otlp or zipkin"),
+    ("no exporter", {"TRACER_URL": "http://a:4318"}, "TRACE_EXPORTER", "missing: set it to otlp or zipkin"),
+    ("no collector", {"TRACE_EXPORTER": "otlp"}, "TRACER_URL", "missing: set it to where spans are sent"),
+    ("ratio", {"TRACER_RATIO": "2"}, "TRACER_RATIO", "expected a number from 0 to 1"),
+    ("a file", {"REMOTE_LOG_URL": "file:///etc/passwd"}, "REMOTE_LOG_URL", "expected a URL of http or https"),
+    ("no host", {"REMOTE_LOG_URL": "http://"}, "REMOTE_LOG_URL", "expected a URL of http or https"),
+    (
+        "credentials for everybody",
+        {"ACCESS_CONTROL_ALLOW_CREDENTIALS": "true"},
+        "ACCESS_CONTROL_ALLOW_CREDENTIALS",
+        "browsers refuse them for any origin",
+    ),
+    (
+        "an origin without scheme",
+        {"ACCESS_CONTROL_ALLOW_ORIGIN": "a.example"},
+        "ACCESS_CONTROL_ALLOW_ORIGIN",
+        "a.example can match no origin",
+    ),
+    (
+        "an origin with a path",
+        {"ACCESS_CONTROL_ALLOW_ORIGIN": "https://a.example/"},
+        "ACCESS_CONTROL_ALLOW_ORIGIN",
+        "https://a.example/ can match no origin",
+    ),
+    (
+        "a pattern",
+        {"ACCESS_CONTROL_ALLOW_ORIGIN": "https://*.example"},
+        "ACCESS_CONTROL_ALLOW_ORIGIN",
+        "https://*.example can match no origin",
+    ),
+    (
+        "everybody and somebody",
+        {"ACCESS_CONTROL_ALLOW_ORIGIN": "*, https://a.example"},
+        "ACCESS_CONTROL_ALLOW_ORIGIN",
+        "expected origins, or * alone",
+    ),
+    (
+        "a header with a space",
+        {"ACCESS_CONTROL_ALLOW_HEADERS": "X-A, X B"},
+        "ACCESS_CONTROL_ALLOW_HEADERS",
+        "'X B' is not the name of a header",
+    ),
+    (
+        "a network of 33 bits",
+        {"FORWARDED_ALLOW_IPS": "10.0.0.0/33"},
+        "FORWARDED_ALLOW_IPS",
+        "expected addresses and networks",
+    ),
+    (
+        "a network with a host",
+        {"FORWARDED_ALLOW_IPS": "10.0.0.1/8"},
+        "FORWARDED_ALLOW_IPS",
+        "10.0.0.1/8 has host bits set",
+    ),
+]
+
+
+@pytest.mark.parametrize(("environ", "name", "problem"), [row[1:] for row in _BAD], ids=[row[0] for row in _BAD])
+def test_a_program_with_an_invalid_variable_does_not_start(
+    environ: dict[str, str],
+    name: str,
+    problem: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`app.run()` exits with 1 and one ERROR line that names the variable, its value and what was expected."""
+    for variable, value in environ.items():
+        monkeypatch.setenv(variable, value)
+    app = App()
+    assert capsys.readouterr().err == ""
+    with pytest.raises(SystemExit) as ended:
+        app.run()
+    assert ended.value.code == 1
+    (line,) = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (line["level"], line["message"], line["variable"]) == ("ERROR", "config.invalid", name)
+    assert problem in line["problem"]
+    assert line["value"] in (environ.get(name, "…"), "…")
+
+
+def test_every_variable_that_cannot_be_used_has_its_line(tmp_path: Path) -> None:
+    """A program with five faults tells of all five and exits 1, under `app.run()` and under uvicorn alike."""
+    main = tmp_path / "main.py"
+    main.write_text("from kvik import App\napp = App()\nif __name__ == '__main__':\n    app.run()\n")
+    faults = {"HTTP_PORT": "80a", "REQUEST_TIMEOUT": "5 sec", "LOG_LEVEL": "LOUD", "METRICS_PORT": "x"}
+    environ = {**os.environ, **faults, "TRACER_HEADERS": "authorization=hush"}
+    for command in ([str(main)], ["-m", "uvicorn", "main:app", "--port", "0"]):
+        run = subprocess.run(
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=START_TIMEOUT,
+            check=False,
+        )
+        assert run.returncode not in (0, None)
+        lines = [json.loads(line) for line in run.stderr.splitlines() if line.startswith("{")]
+        assert {line["variable"] for line in lines} == {*faults, "TRACE_EXPORTER"}
+        assert len(lines) == 5
+        assert "hush" not in run.stdout + run.stderr
+
+
+def test_a_tests_client_tells_of_an_invalid_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`app.testing()` raises with the words of the log, so that the test's author sees them."""
+    monkeypatch.setenv("HTTP_PORT", "80a")
+    with pytest.raises(RuntimeError, match="HTTP_PORT: expected a port, 0 to 65535"), App().testing():
+        pass
+
+
+async def test_a_server_without_a_lifespan_cannot_serve_an_invalid_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing starts the app, its first request fails with the variable's name."""
+    monkeypatch.setenv("HTTP_PORT", "80a")
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    with pytest.raises(RuntimeError, match="HTTP_PORT"):
+        await App()(scope, None, None)  # type: ignore[arg-type] # they are never called
+
+
 @pytest.mark.parametrize(
-    ("name", "value", "problem"),
+    ("environ", "field", "value"),
     [
-        ("SHUTDOWN_GRACE_PERIOD", "soon", "expected a duration"),
-        ("SHUTDOWN_GRACE_PERIOD", "5s later", "expected a duration"),
-        ("SHUTDOWN_GRACE_PERIOD", "-1", "expected a duration"),
-        ("MAX_BODY_SIZE", "4 bananas", "expected a size"),
-        ("HTTP_PORT", "65536", "expected a port"),
-        ("HTTP_PORT", "²", "expected a port"),
-        ("HANDLER_THREADS", "0", "expected a whole number, 1 or more"),
-        ("LOG_LEVEL", "LOUD", "expected DEBUG, INFO, WARN or ERROR"),
-        ("LOG_DISABLE_PROBES", "maybe", "expected true or false"),
+        ({"REQUEST_TIMEOUT": "0"}, "request_timeout", None),
+        ({"REQUEST_TIMEOUT": "0s"}, "request_timeout", None),
+        ({"SHUTDOWN_GRACE_PERIOD": "0"}, "shutdown_grace_period", 0.0),
+        ({"METRICS_PORT": "0", "HTTP_PORT": "0"}, "metrics_port", 0),
+        ({"METRICS_PORT": "9", "HTTP_PORT": "9", "HTTP_HOST": "::1", "METRICS_HOST": "::2"}, "metrics_port", 9),
+        ({"HTTP_HOST": "::1"}, "http_host", "::1"),
+        ({"ACCESS_CONTROL_ALLOW_ORIGIN": "https://A.example"}, "access_control_allow_origin", "https://a.example"),
+        ({"FORWARDED_ALLOW_IPS": "10.0.0.0/8, ::1, *"}, "forwarded_allow_ips", "10.0.0.0/8, ::1, *"),
+        ({"FORWARDED_ALLOW_IPS": "/run/proxy.sock"}, "forwarded_allow_ips", "/run/proxy.sock"),
+        ({"HTTP_PORT": ""}, "http_port", 8000),
     ],
 )
-def test_a_bad_value_is_reported_and_the_default_used(
-    name: str, value: str, problem: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A value that cannot be used is one ERROR line with variable and value, and the default is taken."""
-    monkeypatch.setenv(name, value)
-    App()
-    line = capsys.readouterr().err
-    assert f'"variable":"{name}","value":"{value}"' in line
-    assert problem in line
-    assert read_settings(Config("none", {name: value}))[0] == Settings()
+def test_what_looks_odd_and_is_right_is_taken(environ: dict[str, str], field: str, value: object) -> None:
+    """0 is "none" where that makes sense, two ports are the same only on the same host."""
+    settings, bad = read_settings(Config("none", environ))
+    assert (getattr(settings, field), bad) == (value, [])
 
 
 def test_gofrs_level_names_are_understood() -> None:

@@ -196,14 +196,3 @@ async def test_a_stopped_app_asks_no_more(remote: _Remote) -> None:
     async with serving(App()):
         await _asked_again(remote)
     await eventually(lambda: all(thread.name != "kvik-remote-level" for thread in threading.enumerate()))
-
-
-async def test_what_is_no_url_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """REMOTE_LOG_URL may name http and https, and no file."""
-    monkeypatch.setenv("REMOTE_LOG_URL", "file:///etc/passwd")
-    async with serving(App()):
-        pass
-    line = json.loads(capsys.readouterr().err.splitlines()[0])
-    assert (line["message"], line["variable"]) == ("config.invalid", "REMOTE_LOG_URL")

@@ -243,7 +243,7 @@ def test_an_access_line_is_what_the_pipeline_would_write(
     logs.sink.write_soon = lines.append  # type: ignore[method-assign,assignment] # likewise
     headers = [(b"user-agent", agent)]
     scope = {"method": method, "path": path, "headers": headers, "client": (ip, 1)}
-    outgoing = ASGIOutgoing(scope, _nowhere, first_values(headers), CORS(Settings(), logs.logger))
+    outgoing = ASGIOutgoing(scope, _nowhere, first_values(headers), CORS(Settings()))
     outgoing.status, outgoing.seconds = status, 0.012
     token = request_ids.set(("a" * 32, "b" * 16))
     AccessLog(logs, log_probes=True).write(outgoing)

@@ -263,3 +263,73 @@ def test_another_asgi_server_serves_the_app_too(sleepy: Path, tmp_path: Path) ->
         process.kill()
         process.wait(END_TIMEOUT)
     assert "stop hook" in log.read_text()
+
+
+# Where `app.run()` may be called
+
+
+def _run(folder: Path, program: str, *command: str) -> "subprocess.CompletedProcess[str]":
+    (folder / "main.py").write_text(program)
+    return subprocess.run(
+        [sys.executable, *(command or ("main.py",))],
+        cwd=folder,
+        env={**os.environ, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0", "METRICS_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT,
+        check=False,
+    )
+
+
+_AT_IMPORT = "from kvik import App\napp = App()\napp.run()\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("-m", "uvicorn", "main:app", "--port", "0"),
+        ("-c", "import main"),
+        (
+            "-c",
+            "import asyncio, importlib\nasync def load(): importlib.import_module('main')\nasyncio.run(load())",
+        ),
+    ],
+)
+def test_run_at_import_is_refused(command: tuple[str, ...], tmp_path: Path) -> None:
+    """A module that calls `app.run()` when it is imported does not serve beside its server; the error says why."""
+    run = _run(tmp_path, _AT_IMPORT, *command)
+    assert run.returncode == 1
+    assert "app.run() was called while main was being imported" in run.stderr
+    assert 'if __name__ == "__main__":' in run.stderr
+    assert "Starting server" not in run.stdout
+
+
+def test_run_in_a_spawned_process_is_refused(tmp_path: Path) -> None:
+    """A process that multiprocessing spawns imports the program, and must not serve it."""
+    run = _run(
+        tmp_path,
+        "import multiprocessing\n"
+        "if __name__ == '__main__':\n"
+        "    child = multiprocessing.get_context('spawn').Process(target=print)\n"
+        "    child.start()\n    child.join()\n    raise SystemExit(child.exitcode)\n" + _AT_IMPORT,
+    )
+    assert run.returncode == 1
+    assert "app.run() was called while __mp_main__ was being imported" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("call", "instead"),
+    [
+        ("async def main(): app.run()\nasyncio.run(main())", "await uvicorn.Server(uvicorn.Config(app)).serve()"),
+        ("ThreadPoolExecutor().submit(app.run).result()", "uvicorn.Server(uvicorn.Config(app)).run()"),
+        ("app.on_start(lambda ctx: os.kill(os.getpid(), 15))\napp.run()\napp.run()", "make another App"),
+    ],
+    ids=["running loop", "thread", "twice"],
+)
+def test_run_where_it_cannot_serve_is_refused(call: str, instead: str, tmp_path: Path) -> None:
+    """In a running loop, in another thread and a second time `app.run()` raises and says what to do instead."""
+    imports = "import asyncio, os\nfrom concurrent.futures import ThreadPoolExecutor\n"
+    run = _run(tmp_path, f"{imports}from kvik import App\napp = App()\n{call}\n")
+    assert run.returncode == 1
+    assert "RuntimeError: app.run()" in run.stderr
+    assert instead in run.stderr

@@ -594,3 +594,28 @@ def _delays(running: Program, count: int) -> list[float]:
 
     _until(lambda: len(logged()) >= count, "too few deaths")
     return logged()[:count]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_stores_that_workers_do_not_share_are_one_warning(workers: str, tmp_path: Path) -> None:
+    """Before several workers start, one WARNING names the stores whose data each of them has for itself."""
+    main = _program(
+        tmp_path,
+        "from kvik import App, MemoryStore\n"
+        "from kvik.testing.faulty import FaultyStore\n"
+        "class Shared(MemoryStore):\n    per_process = False\n"
+        "app = App()\n"
+        "app.add_kv_store(MemoryStore())\n"
+        "app.add_kv_store(Shared(), name='shared')\n"
+        "app.add_kv_store(FaultyStore(MemoryStore()), name='wrapped')\n"
+        "app.run()\n",
+    )
+    with program(main, tmp_path, HTTP_WORKERS=workers) as running:
+        _until(lambda: "Starting server" in running.output)
+        lines = [event for event in running.events if event["level"] == "WARNING"]
+    if workers == "1":
+        assert lines == []
+    else:
+        (line,) = lines
+        assert (line["message"], line["stores"]) == ("workers.separate_data", ["default", "wrapped"])
+        assert "HTTP_WORKERS=1" in line["hint"]

@@ -171,26 +171,30 @@ def test_a_malformed_head_is_400(https: Https) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cert", "key", "message"),
+    ("cert", "key", "variable", "problem"),
     [
-        ("cert", "", "CERT_FILE is set but KEY_FILE is not: set both for HTTPS, or neither for HTTP"),
-        ("", "key", "KEY_FILE is set but CERT_FILE is not: set both for HTTPS, or neither for HTTP"),
-        ("none", "key", "CERT_FILE cannot be read: name a file that this process may read"),
-        ("cert", "none", "KEY_FILE cannot be read: name a file that this process may read"),
+        ("cert", "", "CERT_FILE", "KEY_FILE is missing: set both for HTTPS, or neither for HTTP"),
+        ("", "key", "KEY_FILE", "CERT_FILE is missing: set both for HTTPS, or neither for HTTP"),
+        ("none", "key", "CERT_FILE", "cannot be read: name a file that this process may read"),
+        ("cert", "none", "KEY_FILE", "cannot be read: name a file that this process may read"),
         (
             "cert",
             "other",
-            "CERT_FILE and KEY_FILE do not belong together: give the key that the certificate was made for",
+            "KEY_FILE",
+            "does not belong to CERT_FILE: give the key that the certificate was made for",
         ),
-        ("cert", "encrypted", "KEY_FILE is encrypted: give a key without a passphrase"),
+        ("cert", "encrypted", "KEY_FILE", "encrypted: give a key without a passphrase"),
         (
             "noise",
             "key",
-            "CERT_FILE or KEY_FILE cannot be used: give a certificate chain and its private key as PEM files",
+            "KEY_FILE",
+            "this or CERT_FILE cannot be used: give a certificate chain and its private key as PEM files",
         ),
     ],
 )
-def test_a_certificate_that_cannot_be_used_exits_1(files: Files, cert: str, key: str, message: str) -> None:
+def test_a_certificate_that_cannot_be_used_exits_1(
+    files: Files, cert: str, key: str, variable: str, problem: str
+) -> None:
     """One line names the variable and what to do; the port is never taken, nor a question asked."""
     run = subprocess.run(
         [sys.executable, str(files.main)],
@@ -201,8 +205,10 @@ def test_a_certificate_that_cannot_be_used_exits_1(files: Files, cert: str, key:
         check=False,
     )
     assert run.returncode == 1
-    (line,) = run.stderr.splitlines()
-    assert json.loads(line)["message"] == message
+    (text,) = run.stderr.splitlines()
+    line = json.loads(text)
+    assert (line["message"], line["variable"]) == ("config.invalid", variable)
+    assert line["problem"].startswith(problem)
     assert run.stdout == ""
 
 

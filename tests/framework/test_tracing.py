@@ -913,12 +913,12 @@ def test_what_cannot_work_is_told(environ: dict[str, str], variable: str, proble
 def test_half_a_configuration_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The app says what is missing, once, and runs without traces."""
+    """The app says what is missing, once, and does not start."""
     monkeypatch.setenv("TRACE_EXPORTER", "otlp")
-    with TestClient(App()) as client:
-        assert client.get("/.well-known/alive").status_code == 200
+    with pytest.raises(RuntimeError, match="TRACER_URL: missing"), TestClient(App()):
+        pass
     (line,) = [line for line in _lines(capsys) if line["level"] == "ERROR"]
-    assert (line["message"], line["variable"]) == ("tracing.off", "TRACER_URL")
+    assert (line["message"], line["variable"]) == ("config.invalid", "TRACER_URL")
 
 
 _PROGRAM = """

@@ -29,7 +29,7 @@ class Container:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.settings, bad_settings = read_settings(config)
+        self.settings, self.bad_settings = read_settings(config)
         self.logging = Logging(self.settings.log_level)
         self.logger = self.logging.logger
         self.remote_level = RemoteLevel(
@@ -56,12 +56,15 @@ class Container:
         self.health = HealthChecks()
         self.handler_threads = WorkerThreads(self.settings.handler_threads, "kvik-handler")
         self.background = BackgroundWork(self.logger, self.handler_threads)
+        self.has_run = False  # by app.run()
         self.stopping = asyncio.Event()  # set when the app is to stop: streams of events end
         self.cutting_off = False  # the grace period is over: requests are being cancelled
-        for bad in bad_settings:
-            self.logger.error(
-                "config.invalid", variable=bad.name, value=bad.value, problem=bad.problem, default=bad.default
-            )
+        self.bad_settings += self.tracing.bad_settings
+
+    def log_bad_settings(self) -> None:
+        """Write a line for each variable that keeps the app from starting."""
+        for bad in self.bad_settings:
+            self.logger.error("config.invalid", variable=bad.name, value=bad.value, problem=bad.problem)
 
     @property
     def has_busy_threads(self) -> bool:

@@ -42,6 +42,11 @@ class Lifecycle:
 
     async def _run_once(self, receive: Receive, send: Send, *, opens_ports: bool) -> None:
         await receive()
+        if self._container.bad_settings:
+            self._container.log_bad_settings()
+            problems = [f"{bad.name}: {bad.problem}" for bad in self._container.bad_settings]
+            await send({"type": "lifespan.startup.failed", "message": "" if opens_ports else "; ".join(problems)})
+            return
         try:
             await self._start()
             await self._container.metrics_port.start(opens_ports=opens_ports)

@@ -110,6 +110,19 @@ class Stores(Mapping[str, KV]):
                 )
                 self._reconnecting[name] = asyncio.create_task(self._reconnect(store))
 
+    def warn_of_separate_data(self, workers: int) -> None:
+        """Write one warning where stores keep data of their own in each of several workers."""
+        separate = [name for name, store in self._stores.items() if store.is_per_process]
+        if separate:
+            self._logger.warning(
+                "workers.separate_data",
+                stores=separate,
+                drivers=sorted({self._stores[name].driver_name for name in separate}),
+                http_workers=workers,
+                problem="each worker has its own data: what one of them stored, the others do not find",
+                hint="set HTTP_WORKERS=1, or use a store that processes share, such as SQLite or DynamoDB",
+            )
+
     async def close(self) -> None:
         """Close the stores in reverse order, each within 5 s; a failure is logged and the rest closed."""
         for task in self._reconnecting.values():

@@ -419,6 +419,11 @@ class KV(Generic[V]):
         """Tell whether a plain driver is at work in a thread."""
         return self._driver.has_busy_threads
 
+    @property
+    def is_per_process(self) -> bool:
+        """Whether each process has data of its own."""
+        return self._driver.is_per_process
+
     # What the verbs are made of
 
     def _encoded(self, value: V, operation: str) -> str:

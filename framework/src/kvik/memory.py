@@ -43,6 +43,7 @@ class MemoryStore:
     """
 
     limits: ClassVar[_Limits] = _Limits()
+    per_process: ClassVar[bool] = True
 
     def __init__(
         self,

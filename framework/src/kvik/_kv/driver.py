@@ -47,6 +47,7 @@ class Driver:
         limits = getattr(store, "limits", None)
         self.max_key_bytes: int | None = getattr(limits, "max_key_bytes", None)
         self.max_value_bytes: int | None = getattr(limits, "max_value_bytes", None)
+        self.is_per_process: bool = getattr(store, "per_process", False) is True
         self.trace_attributes: Mapping[str, str] = {
             "db.system.name": self.driver_name,
             "kvik.store": name,

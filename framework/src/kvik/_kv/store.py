@@ -34,7 +34,8 @@ class KVStore(Protocol):
     * hooks, each by itself: `use_logger`, `use_metrics`, `use_tracer`, `use_deadline(remaining)`, called before
       `connect`; `remaining()` gives the seconds left for the current task, or None.
     * attributes: `limits` with `max_key_bytes`, `max_value_bytes`, `ttl_granularity` (seconds); `clock`, which
-      gives the seconds since the epoch; `trace_attributes`, OpenTelemetry's names and texts for spans.
+      gives the seconds since the epoch; `trace_attributes`, OpenTelemetry's names and texts for spans;
+      `per_process`, True where each process has data of its own.
     """
 
     async def get(self, key: str) -> str | None:

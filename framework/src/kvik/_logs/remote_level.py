@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ..config import parse_level
+from .._parsing import parse_level
 from .logging import Logging
 
 _TIMEOUT = 5.0
@@ -36,11 +36,6 @@ class RemoteLevel:
     def start(self) -> None:
         """Begin to ask, if there is somebody to ask."""
         if not self._url:
-            return
-        if not self._url.startswith(("http://", "https://")):
-            self._logs.logger.error(
-                "config.invalid", variable="REMOTE_LOG_URL", problem="expected a URL of http or https"
-            )
             return
         self._stopped = threading.Event()
         arguments = (self._url, self._stopped)
@@ -79,8 +74,8 @@ def _fetch(url: str) -> bytes:
 
     end = time.monotonic() + _TIMEOUT
     body = b""
-    request = urllib.request.Request(url, headers={"accept": "application/json"})  # noqa: S310 - checked above
-    with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 - checked above
+    request = urllib.request.Request(url, headers={"accept": "application/json"})  # noqa: S310 - the settings allow no other scheme
+    with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 - the settings allow no other scheme
         while part := answer.read1(_MOST_BYTES):
             body += part
             if len(body) > _MOST_BYTES:

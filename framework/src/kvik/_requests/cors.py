@@ -2,8 +2,6 @@
 
 from functools import lru_cache
 
-from structlog.typing import FilteringBoundLogger
-
 from ..config import Settings
 from .headers import FirstValues, RawHeaders, raw_headers
 
@@ -16,7 +14,7 @@ _MOST_KEPT = 256
 class CORS:
     """Hold the policy: any origin, a list of origins, or, with an empty list, no CORS at all."""
 
-    def __init__(self, settings: Settings, logger: FilteringBoundLogger) -> None:
+    def __init__(self, settings: Settings) -> None:
         origins = [origin.strip() for origin in settings.access_control_allow_origin.split(",") if origin.strip()]
         self._enabled = bool(origins)
         self._any = "*" in origins
@@ -26,15 +24,7 @@ class CORS:
         self._fixed = raw_headers(
             [("Access-Control-Allow-Headers", f"{_HEADERS}, {extra}" if extra else _HEADERS)]
         )
-        if settings.access_control_allow_credentials and self._any:
-            logger.error(
-                "config.invalid",
-                variable="ACCESS_CONTROL_ALLOW_CREDENTIALS",
-                value="true",
-                problem="browsers refuse them for any origin: list the origins in ACCESS_CONTROL_ALLOW_ORIGIN",
-                default=False,
-            )
-        elif settings.access_control_allow_credentials:
+        if settings.access_control_allow_credentials:
             self._fixed += raw_headers([("Access-Control-Allow-Credentials", "true")])
         if not self._any:
             self._fixed += raw_headers([("Vary", "Origin")])

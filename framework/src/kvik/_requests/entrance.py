@@ -32,8 +32,14 @@ class Entrance:
         self._middleware.insert(0, middleware)
 
     def path(self) -> RequestPath:
-        """Give the path; from now on it is as it is."""
+        """Give the path; from now on it is as it is.
+
+        Raises RuntimeError for an app with an invalid configuration, which a server without a lifespan lets in.
+        """
         if self._path is None:
+            if self._container.bad_settings:
+                names = ", ".join(bad.name for bad in self._container.bad_settings)
+                raise RuntimeError(f"the app cannot start: its configuration is invalid: {names}")
             self._path = RequestPath(
                 self._container,
                 self._dispatch,

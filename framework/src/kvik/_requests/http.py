@@ -35,7 +35,7 @@ class RequestPath:
         self._dispatch = dispatch
         self._websockets = middleware or websockets
         self._middleware = middleware
-        self.cors = CORS(container.settings, container.logger)
+        self.cors = CORS(container.settings)
         self.find = dispatch.find
         self.is_straight = middleware is None and not wrapped
 

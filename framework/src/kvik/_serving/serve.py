@@ -14,14 +14,21 @@ from .._requests.http import RequestPath
 from .ending import end_at_once
 from .engine import connection_class_for
 from .ports import bind
+from .run_call import check_run_call
 from .server import Server, run
-from .tls import check_certificate
+from .tls import certificate_problems
 
 
 def serve(app: Any, container: Container, path: Callable[[], RequestPath]) -> None:
-    """Serve the app until SIGTERM or SIGINT; returns when all was answered, else exits 1."""
+    """Serve the app until SIGTERM or SIGINT; exit 1 where it cannot start, or where a request was cut off."""
+    check_run_call(container)
     settings = container.settings
-    check_certificate(settings, container.logger)
+    container.bad_settings += certificate_problems(settings)
+    if container.bad_settings:
+        container.log_bad_settings()
+        sys.exit(1)
+    if settings.http_workers > 1:
+        container.stores.warn_of_separate_data(settings.http_workers)
     listener = _take(container, "http", settings.http_host, settings.http_port)
     if settings.metrics_port:
         metrics = _take(container, "metrics", container.metrics_port.host, settings.metrics_port)

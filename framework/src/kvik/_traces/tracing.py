@@ -7,7 +7,7 @@ from structlog.typing import FilteringBoundLogger
 
 from .._observers import Observers
 from .._stores import Stores
-from ..config import Settings
+from ..config import BadSetting, Settings
 from .trace_target import TargetError, TraceTarget, trace_target
 
 if TYPE_CHECKING:
@@ -38,7 +38,12 @@ class Tracing:
         self._stores = stores
         self._export: TraceExport | None = None
         self._spans: Spans | None = None
-        self._target = self._find_target()
+        self.bad_settings: list[BadSetting] = []
+        self._target: TraceTarget | None = None
+        try:
+            self._target = trace_target(settings)
+        except TargetError as error:
+            self.bad_settings.append(BadSetting(error.variable, "…", str(error)))
 
     def start(self) -> None:
         """Begin to make spans and to send them, if the configuration asks for it and the extra is installed."""
@@ -75,13 +80,6 @@ class Tracing:
         from .spans import ChildSpan  # noqa: PLC0415 - imported by now
 
         return ChildSpan(self._spans.tracer.of_sdk, name, attributes)
-
-    def _find_target(self) -> TraceTarget | None:
-        try:
-            return trace_target(self._settings)
-        except TargetError as error:
-            self._logger.error("tracing.off", variable=error.variable, problem=str(error))
-            return None
 
 
 class _NoSpan:

@@ -60,7 +60,8 @@ class _MustStart:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_or_raise(message: Message) -> None:
             if message["type"] == "lifespan.startup.failed":
-                raise RuntimeError("the app did not start; the line start.failed of its log says why")
+                reason = message["message"] or "the line start.failed of its log says why"
+                raise RuntimeError(f"the app did not start; {reason}")
             await send(message)
 
         if scope["type"] == "lifespan":
