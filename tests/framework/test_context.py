@@ -164,6 +164,34 @@ async def test_the_bodys_limit_holds_without_content_length(monkeypatch: pytest.
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "joined"),
+    [
+        ("Cookie", ["a=1", "b=2; c=3"], "a=1; b=2; c=3"),
+        ("Accept", ["text/html", "application/json;q=0.5"], "text/html, application/json;q=0.5"),
+        ("X-Forwarded-For", ["192.0.2.1", "192.0.2.2, 192.0.2.3"], "192.0.2.1, 192.0.2.2, 192.0.2.3"),
+        ("Forwarded", ["for=a", "for=b"], "for=a, for=b"),
+        ("If-None-Match", ['"a"', '"b"'], '"a", "b"'),
+        ("X-Tag", ["a", "b", "c"], "a, b, c"),
+        ("Authorization", ["Bearer a", "Bearer b"], "Bearer a"),
+        ("User-Agent", ["a", "b"], "a"),
+    ],
+)
+@pytest.mark.usefixtures("both_protocols")
+async def test_lines_of_a_header_are_joined(name: str, values: list[str], joined: str) -> None:
+    """A list in several headers is one, as RFC 9110 has it; of what is no list the first counts."""
+    headers = [("X-Other", "x"), *((name, value) for value in values)]
+    assert (await _ask(lambda ctx: ctx.header(name), headers=headers)).json() == {"data": joined}
+    assert (await _ask(lambda ctx: ctx.headers.getlist(name), headers=headers)).json() == {"data": values}
+
+
+@pytest.mark.usefixtures("both_protocols")
+async def test_cookies_of_several_headers_are_all_there() -> None:
+    """As HTTP/2 sends them; of one that comes twice the last counts."""
+    headers = [("Cookie", "a=1"), ("Cookie", "b=2"), ("Cookie", "a=3")]
+    assert (await _ask(lambda ctx: ctx.cookies, headers=headers)).json() == {"data": {"a": "3", "b": "2"}}
+
+
 async def test_the_body_can_be_read_twice() -> None:
     """The body is kept, so that a handler may both look at it and bind it."""
 

@@ -169,6 +169,17 @@ async def test_server_sent_events() -> None:
     assert answer.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.parametrize("name", ["Cache-Control", "cache-control"])
+async def test_a_streams_own_cache_control_is_the_only_one(name: str) -> None:
+    """However it is written."""
+
+    async def events() -> AsyncIterator[str]:
+        yield "x"
+
+    answer = await _answer(Stream(events(), "text/event-stream", headers={name: "private"}))
+    assert answer.headers.get_list("cache-control") == ["private"]
+
+
 async def test_an_events_name_is_one_line() -> None:
     """A line break in an event's name would be another field: the stream is cut instead."""
     pieces = (Event("x", event="a\ndata: b"),)

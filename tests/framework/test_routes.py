@@ -1,19 +1,17 @@
-"""Groups, middleware, mounts, static files, OPTIONS and CORS, over real HTTP."""
+"""Groups, middleware, OPTIONS and the built-in routes, over real HTTP."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kvik import App, Context, HTTPError
+from kvik._requests.routes import Routes
 from support import serving
 
 pytestmark = pytest.mark.usefixtures("both_protocols")
@@ -211,84 +209,6 @@ async def test_a_middleware_that_raises_is_answered(
     assert "x-correlation-id" in answer.headers
 
 
-async def test_another_asgi_application_can_be_mounted() -> None:
-    """A mounted application gets every method below its path, with root_path telling where it is."""
-
-    async def show(request: Request) -> PlainTextResponse:
-        return PlainTextResponse(f"{request.method} {request.url.path} {request.scope['root_path']}")
-
-    inner = Starlette(routes=[Route("/", show), Route("/a/{rest:path}", show, methods=["GET", "POST", "OPTIONS"])])
-    app = App()
-    app.mount("/in", inner)
-    app.get("/in/special")(_give("mine"))
-    async with serving(app) as client:
-        assert (await client.get("/in/")).text == "GET /in/ /in"
-        assert (await client.post("/in/a/b%2Fc")).text == "POST /in/a/b/c /in"
-        assert (await client.options("/in/a/b")).text == "OPTIONS /in/a/b /in"
-        assert (await client.get("/in/special")).json() == {"data": "mine"}
-        missing = await client.get("/in/none")
-    assert (missing.status_code, missing.text) == (404, "Not Found")
-
-
-async def test_under_a_root_path_routes_are_found() -> None:
-    """An app that is served below a prefix, as uvicorn --root-path does, finds its routes."""
-    app = App()
-    app.get("/x/{id}")(_give(1))
-    async with serving(app, root_path="/api") as client:
-        assert (await client.get("/x/1")).json() == {"data": 1}
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "public/sub").mkdir(parents=True)
-    (tmp_path / "public/a b.txt").write_text("content")
-    (tmp_path / "public/sub/é.css").write_text("css")
-    (tmp_path / "secret.txt").write_text("secret")
-    return tmp_path / "public"
-
-
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [
-        ("/s/a%20b.txt", 200),
-        ("/s/sub/%C3%A9.css", 200),
-        ("/s/none.txt", 404),
-        ("/s/sub", 404),
-        ("/s/", 404),
-        ("/s", 404),
-        ("/s/../secret.txt", 404),
-        ("/s/%2e%2e/secret.txt", 404),
-        ("/s/..%2fsecret.txt", 404),
-        ("/s/sub/%2e%2e/%2e%2e/secret.txt", 404),
-        ("/s/%00", 404),
-        ("/s/a%20b.txt%00.css", 404),
-        ("/s//etc/passwd", 404),
-        ("/s/%2fetc/passwd", 404),
-        ("/s/" + "x" * 5000, 404),
-        ("/s/%ff", 400),
-    ],
-)
-async def test_static_files_stay_in_their_folder(path: str, status: int, folder: Path) -> None:
-    """Files of the folder are served with ETag; whatever leads out of it is a 404."""
-    app = App()
-    app.add_static_files("/s", folder)
-    async with serving(app) as client:
-        request = client.build_request("GET", "/")
-        request.url = request.url.copy_with(raw_path=path.encode())
-        answer = await client.send(request)
-        post = await client.post("/s/a%20b.txt")
-    assert answer.status_code == status
-    assert "secret" not in answer.text
-    assert ("etag" in answer.headers) is (status == 200)
-    assert post.status_code == 405
-
-
-def test_a_folder_that_is_not_there_is_refused() -> None:
-    """A missing folder is told when the app is made, not at the first request."""
-    with pytest.raises(ValueError, match="there is no folder 'none'"):
-        App().add_static_files("/s", "none")
-
-
 async def test_options_answers_on_any_path() -> None:
     """OPTIONS is 200, empty, with the path's methods, also on an unknown path; a user's route wins."""
     app = App()
@@ -301,55 +221,6 @@ async def test_options_answers_on_any_path() -> None:
     assert known.headers["allow"] == known.headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS, POST"
     assert (unknown.status_code, unknown.headers["allow"]) == (200, "OPTIONS")
     assert own.json() == {"data": "own"}
-
-
-_HEADERS = "Authorization, Content-Type, x-requested-with, origin, true-client-ip, X-Correlation-ID"
-
-
-async def _cors(origin: str | None, path: str = "/x") -> dict[str, str]:
-    app = App()
-    app.get("/x")(_give(1))
-    async with serving(app) as client:
-        answer = await client.get(path, headers={"Origin": origin} if origin else {})
-    return {
-        name: value
-        for name, value in answer.headers.items()
-        if name.startswith("access-control") or name == "vary"
-    }
-
-
-@pytest.mark.parametrize("origin", [None, "https://a.example"])
-@pytest.mark.parametrize(("path", "methods"), [("/x", "GET, HEAD, OPTIONS"), ("/none", "OPTIONS")])
-async def test_cors_for_any_origin(origin: str | None, path: str, methods: str) -> None:
-    """Every answer carries the three headers, with or without Origin, errors included."""
-    assert await _cors(origin, path) == {
-        "access-control-allow-origin": "*",
-        "access-control-allow-methods": methods,
-        "access-control-allow-headers": _HEADERS,
-    }
-
-
-@pytest.mark.parametrize("origin", [None, "https://a.example", "https://b.example", "https://evil.example"])
-async def test_cors_for_listed_origins(origin: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A listed origin is echoed, another one is not, and caches are told that it matters."""
-    monkeypatch.setenv("ACCESS_CONTROL_ALLOW_ORIGIN", "https://a.example, https://b.example")
-    monkeypatch.setenv("ACCESS_CONTROL_ALLOW_HEADERS", "X-Mine")
-    monkeypatch.setenv("ACCESS_CONTROL_ALLOW_CREDENTIALS", "true")
-    headers = await _cors(origin)
-    listed = origin in ("https://a.example", "https://b.example")
-    assert headers.pop("access-control-allow-origin", None) == (origin if listed else None)
-    assert headers == {
-        "access-control-allow-methods": "GET, HEAD, OPTIONS",
-        "access-control-allow-headers": f"{_HEADERS}, X-Mine",
-        "access-control-allow-credentials": "true",
-        "vary": "Origin",
-    }
-
-
-async def test_cors_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ACCESS_CONTROL_ALLOW_ORIGIN set but empty means no CORS headers at all."""
-    monkeypatch.setenv("ACCESS_CONTROL_ALLOW_ORIGIN", "")
-    assert await _cors("https://a.example") == {}
 
 
 async def test_favicon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,10 +236,50 @@ async def test_favicon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert own.content == b"mine"
 
 
-@pytest.mark.parametrize("path", ["x", ""])
-def test_a_path_starts_with_a_slash(path: str) -> None:
+@pytest.mark.parametrize("routes", [App(), App().group("/v1"), App().group("")])
+def test_a_path_starts_with_a_slash(routes: Routes) -> None:
     """A path without its slash is refused, in a group too."""
     with pytest.raises(ValueError, match="starts with a slash"):
-        App().get(path)(_give(1))
-    with pytest.raises(ValueError, match="starts with a slash"):
-        App().group("/v1").get(path)(_give(1))
+        routes.get("x")(_give(1))
+
+
+def test_the_empty_path_is_a_groups_own_alone() -> None:
+    """The app, and a group that adds no prefix to it, have no path for "" to stand for."""
+    for routes in (App(), App().group("")):
+        with pytest.raises(ValueError, match="starts with a slash"):
+            routes.get("")(_give(1))
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "path"),
+    [
+        (["/api/links"], "/api/links"),
+        (["/api/links/"], "/api/links"),
+        (["/api", "/links"], "/api/links"),
+        (["/api/", ""], "/api"),
+        (["", "/api"], "/api"),
+        (["/"], "/"),
+        (["/t/{tenant}"], "/t/acme"),
+    ],
+)
+async def test_the_empty_path_is_the_groups_own(prefixes: list[str], path: str) -> None:
+    """`group("/links").post("")` is POST /links, with a trailing slash or without, and in nested groups."""
+    app = App()
+    group: Routes = app
+    for prefix in prefixes:
+        group = group.group(prefix)
+    group.post("")(_give("own"))
+    async with serving(app) as client:
+        answers = [await client.post(path), await client.post(path.rstrip("/") + "/")]
+    assert [answer.json() for answer in answers] == [{"data": "own"}] * 2
+
+
+async def test_what_a_group_has_at_its_own_path_is_found_there(tmp_path: Path) -> None:
+    """Mounts and folders of files have it too."""
+    app = App()
+    app.group("/in").mount("", PlainTextResponse("mounted"))
+    (tmp_path / "a.txt").write_text("content")
+    app.group("/files").add_static_files("", tmp_path)
+    async with serving(app) as client:
+        assert (await client.get("/in")).text == "mounted"
+        assert (await client.get("/files/a.txt")).text == "content"

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from kvik import HTTPError
-from kvik._requests.routing import Endpoint, Router
+from kvik._requests.endpoints import Endpoint
+from kvik._requests.routing import Router
 
 
 def _router(*paths: str, method: str = "GET") -> Router:

@@ -10,6 +10,7 @@ from ._logs.operation_lines import OperationLines
 from ._logs.remote_level import RemoteLevel
 from ._metrics.measurements import Measurements
 from ._metrics.metrics_port import MetricsPort
+from ._mounted import MountedApps
 from ._observers import Observers
 from ._requests.failures import Failure, failure_of
 from ._requests.interruption import ClientWatch
@@ -50,6 +51,7 @@ class Container:
         )
         self.access_log = AccessLog(self.logging, log_probes=not self.settings.log_disable_probes)
         self.client_watch = ClientWatch()
+        self.mounted = MountedApps(self.logger)
         self.stores = Stores(self.logger, self.observers)
         self.stores.offer("use_metrics", self.metrics)
         self.tracing = Tracing(self.settings, self.logger, self.observers, self.stores)

@@ -7,17 +7,14 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from ._container import Container
+from ._mounted import OPENS_NO_PORT
 from ._threads import asynchronous
 from .context import Context
 
 Hook = Callable[[Context], Any]
 
 STOP_HOOKS_TIMEOUT = 5.0
-"""Seconds that all stop hooks together may take."""
-
-
-OPENS_NO_PORT = "kvik.opens_no_port"
-"""In the scope of the lifespan, keeps the app from opening any port; a test's client says so."""
+"""Seconds that all stop hooks together may take, with the stops of mounted applications."""
 
 
 class Lifecycle:
@@ -28,6 +25,11 @@ class Lifecycle:
         self.start_hooks: list[Hook] = []
         self.stop_hooks: list[Hook] = []
         self._running = False
+
+    def check_not_started(self, what: str) -> None:
+        """Raise RuntimeError where something is added to an app that has started, which would not take it up."""
+        if self._running:
+            raise RuntimeError(f"{what} is added before the app starts, not by a hook, a handler or a test of it")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start when the server says so, and stop when it says so; RuntimeError if the app runs already."""
@@ -69,6 +71,7 @@ class Lifecycle:
         await self._container.stores.connect()
         for hook in self.start_hooks:
             await self._run(hook)
+        await self._container.mounted.start()
 
     async def _stop(self) -> None:
         self._container.stopping.set()
@@ -79,6 +82,7 @@ class Lifecycle:
         )
         try:
             async with asyncio.timeout(STOP_HOOKS_TIMEOUT):
+                await self._container.mounted.stop()
                 for hook in self.stop_hooks:
                     await self._run_safely(hook)
         except TimeoutError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ._requests.routes import Routes, check_takes_context
+from ._requests.routes import Routes, RouteTables, check_takes_context
 from ._requests.routing import Router
 from ._stores import DEFAULT
 from .config import Config
@@ -40,9 +40,10 @@ class App(Routes):
         from ._requests.entrance import Entrance  # noqa: PLC0415
 
         self._container = Container(Config(config_folder))
-        http, websockets = Router(), Router()
-        super().__init__(http, websockets)
         self._lifecycle = Lifecycle(self._container)
+        http, websockets = Router(), Router()
+        check = self._lifecycle.check_not_started
+        super().__init__(RouteTables(http, websockets, self._container.mounted, check))
         wrapped = type(self).__call__ is not App.__call__
         self._entrance = Entrance(self._container, http, websockets, wrapped=wrapped)
 
@@ -73,6 +74,7 @@ class App(Routes):
 
         It is called as `cls(app, *args, **options)`. Raises RuntimeError once the app serves.
         """
+        self._tables.check_not_started("middleware")
         self._entrance.add(Middleware(cls, *args, **options))
 
     # Stores and hooks
@@ -83,6 +85,7 @@ class App(Routes):
         `store` is any object with get, set, delete and health_check; TypeError names what it lacks. ValueError
         if the name is taken. The app connects it at its start and closes it at its stop.
         """
+        self._tables.check_not_started("a store")
         stores = self._container.stores
         stores.add(store, name)
         check = functools.partial(stores.health_check, name)
@@ -97,6 +100,7 @@ class App(Routes):
         the exception's class, one that takes longer than 1.8 s is DOWN with `timeout`. An answer is kept for
         5 s, 1 s when DOWN. ValueError if the name is taken or the report's own.
         """
+        self._tables.check_not_started("a health check")
         self._container.health.add_own(name, check)
 
     @contextlib.contextmanager
@@ -121,6 +125,7 @@ class App(Routes):
 
         Hooks run in order of registration; one that raises ends the start, and the program with status 1.
         """
+        self._tables.check_not_started("a start hook")
         check_takes_context(hook)
         self._lifecycle.start_hooks.append(hook)
         return hook
@@ -130,6 +135,7 @@ class App(Routes):
 
         All stop hooks together have 5 seconds; one that raises is logged, and the others run.
         """
+        self._tables.check_not_started("a stop hook")
         check_takes_context(hook)
         self._lifecycle.stop_hooks.append(hook)
         return hook

@@ -1,4 +1,4 @@
-"""The routes that every app has; a user's route on the same path wins."""
+"""The routes that every app has; a user's route on the very same path wins."""
 
 import asyncio
 from pathlib import Path
@@ -10,13 +10,14 @@ from .._container import Container
 from .._json import encode
 from ..context import Context
 from ..responses import File
-from .routing import Endpoint, Router
+from .endpoints import Endpoint
+from .routing import Router
 
 _SERVICE_UNAVAILABLE = 503
 
 
-def built_in_routes(container: Container) -> Router:
-    """Make the routes below /.well-known/, and the icon that browsers ask for."""
+def add_probes(routes: Router, container: Container) -> None:
+    """Add the routes below /.well-known/, which no mounted application and no parameter may hide from probes."""
 
     async def alive(_: Context) -> Any:
         return {"status": "UP"}
@@ -31,6 +32,13 @@ def built_in_routes(container: Container) -> Router:
         body = encode({"data": report}) + b"\n"
         return Response(body, _SERVICE_UNAVAILABLE, media_type="application/json")
 
+    for name, handler in (("alive", alive), ("health", health), ("ready", ready)):
+        routes.add("GET", f"/.well-known/{name}", Endpoint(handler, default=True))
+
+
+def favicon_route() -> Router:
+    """Make the route of the icon that browsers ask for, which yields to everything that takes its path."""
+
     async def favicon(_: Context) -> Any:
         own = Path("static/favicon.ico")
         icon = own if await asyncio.to_thread(own.is_file) else Path(__file__).parents[1] / "favicon.ico"
@@ -38,9 +46,6 @@ def built_in_routes(container: Container) -> Router:
 
     routes = Router()
     routes.add("GET", "/favicon.ico", Endpoint(favicon))
-    routes.add("GET", "/.well-known/alive", Endpoint(alive))
-    routes.add("GET", "/.well-known/health", Endpoint(health))
-    routes.add("GET", "/.well-known/ready", Endpoint(ready))
     return routes
 
 

@@ -2,21 +2,26 @@
 
 from collections.abc import Awaitable
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .._anyio import anyio_is_there
 from .._container import Container
 from ..errors import HTTPError
+from .cors import CORS
+from .endpoints import Endpoint
 from .handling import Handling
 from .interruption import ASGIIncoming, Incoming
+from .mounting import child_scope, raw_path_of
 from .outgoing import Outgoing
 from .replies import Reply
-from .routing import NO_MATCH, Endpoint, Match, Router, allow
+from .routing import NO_MATCH, Match, Router, allow
 
 _UNKNOWN_PATH = Match(None, refusal=HTTPError(404, "route not registered"))
 
+_NOT_ALLOWED = 405
 _STATE = "kvik.outgoing"  # where a request's Outgoing is found through a user's middleware
 
 
@@ -33,6 +38,7 @@ class Dispatch:
         self._own = own
         self._built_in = built_in
         self._handling = Handling(container)
+        self._no_cors = CORS(container.settings, decided=True)
         self._instances: dict[Middleware, ASGIApp] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,6 +87,8 @@ class Dispatch:
         """Go through the middleware of the groups, to a handler or a mounted application."""
         scope = incoming.scope
         keep_outgoing(scope, outgoing)
+        if endpoint.decides_cors:
+            outgoing.cors = self._no_cors
         try:
             await self._enter(endpoint, scope, incoming.receive, send or outgoing.send, position=0)
         except HTTPException as error:  # how Starlette's applications refuse, mounted ones such as static files
@@ -92,12 +100,41 @@ class Dispatch:
         """Go on through the middleware from a position on."""
         if position < len(endpoint.middleware):
             await self._instance(endpoint.middleware[position])(scope, receive, send)
-        elif endpoint.mounted_at is None:
+        elif endpoint.is_mounted:
+            await anyio_is_there()  # most mounted applications are Starlette's
+            child = child_scope(scope, scope[_STATE].match)
+            if scope["method"] == "OPTIONS":
+                await self._ask_for_options(endpoint.target.app, child, receive, send)
+            else:
+                await endpoint.target.app(child, receive, send)
+        elif endpoint.target is None:
+            await self._answer_options(scope[_STATE], send)
+        else:
             incoming = ASGIIncoming(scope, receive, self._container.client_watch)
             await self._handling.answer(endpoint, scope[_STATE], incoming, send)
-        else:
-            await anyio_is_there()  # most mounted applications are Starlette's
-            await endpoint.target(child_scope(scope, endpoint.mounted_at), receive, send)
+
+    async def _ask_for_options(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a mounted application answer OPTIONS; where it does not know the method, answer for it."""
+        outgoing: Outgoing = scope[_STATE]
+        allow: str | None = None
+
+        async def unless_refused(message: Message) -> None:
+            nonlocal allow
+            if message["type"] == "http.response.start" and message["status"] == _NOT_ALLOWED:
+                allow = Headers(raw=message["headers"]).get("allow", "")
+            if allow is None:
+                await send(message)
+
+        try:
+            await app(scope, receive, unless_refused)
+        except HTTPException as error:
+            if error.status_code != _NOT_ALLOWED:
+                raise
+            allow = Headers(error.headers).get("allow", "")
+        if allow is not None:
+            methods = frozenset(name.strip().upper() for name in allow.split(",") if name.strip())
+            outgoing.match = Match(outgoing.match.route, outgoing.match.values, methods or outgoing.match.methods)
+            await self._answer_options(outgoing, send)
 
     def _instance(self, middleware: Middleware) -> ASGIApp:
         """Give the one instance of a group's middleware: it may count or limit what all routes of the group do."""
@@ -118,17 +155,3 @@ def _refusal(method: str, methods: frozenset[str]) -> HTTPError | None:
     if method == "OPTIONS":
         return None
     return HTTPError(405, "method not allowed", headers={"Allow": allow(methods)})
-
-
-def raw_path_of(scope: Scope) -> bytes:
-    """Give the path as it was sent, without what the app is mounted under."""
-    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-    if not scope.get("root_path"):
-        return raw_path
-    root_path: bytes = scope["root_path"].encode()
-    return raw_path.removeprefix(root_path) if raw_path.startswith(root_path + b"/") else raw_path
-
-
-def child_scope(scope: Scope, path: str) -> Scope:
-    """Make the scope of an application mounted at a path: ASGI keeps the path whole, and says what to skip."""
-    return {**scope, "root_path": scope.get("root_path", "") + path, "app_root_path": scope.get("root_path", "")}

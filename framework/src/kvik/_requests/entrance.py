@@ -4,7 +4,8 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .._container import Container
-from .built_in import built_in_routes
+from .built_in import add_probes, favicon_route
+from .cors import CORS, decides_cors
 from .dispatch import Dispatch
 from .http import RequestPath
 from .routing import Router
@@ -19,7 +20,8 @@ class Entrance:
 
     def __init__(self, container: Container, http: Router, websockets: Router, *, wrapped: bool) -> None:
         self._container = container
-        self._dispatch = Dispatch(container, http, built_in_routes(container))
+        add_probes(http, container)
+        self._dispatch = Dispatch(container, http, favicon_route())
         self._websockets = WebSockets(container, websockets)
         self._wrapped = wrapped
         self._middleware: list[Middleware] = []
@@ -45,9 +47,14 @@ class Entrance:
                 self._dispatch,
                 self._websockets,
                 middleware=self._inside_middleware() if self._middleware else None,
+                cors=self._cors(),
                 wrapped=self._wrapped,
             )
         return self._path
+
+    def _cors(self) -> CORS:
+        decided = any(decides_cors(middleware.cls) for middleware in self._middleware)
+        return CORS(self._container.settings, decided=decided)
 
     def _inside_middleware(self) -> ASGIApp:
         async def routes(scope: Scope, receive: Receive, send: Send) -> None:

@@ -12,11 +12,11 @@ from .._kv.deadline import deadline
 from .._threads import asynchronous
 from ..context import Context
 from ..errors import HTTPError
+from .endpoints import Endpoint
 from .failures import partial_error
 from .interruption import Incoming, until_client_leaves
 from .outgoing import Outgoing
 from .replies import Reply, reply_to_data, reply_to_result
-from .routing import Endpoint
 
 
 class Handling:

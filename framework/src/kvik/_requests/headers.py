@@ -1,4 +1,4 @@
-"""Headers as they go out: names and values checked, because a line break in one would be another header."""
+"""Headers: those of requests by name; those of answers checked, because a line break would begin another."""
 
 import re
 from collections.abc import Iterable
@@ -15,9 +15,37 @@ def raw_headers(headers: Iterable[tuple[str, str]]) -> RawHeaders:
     return [(_name(name), _value(name, value)) for name, value in headers]
 
 
+_ONE_VALUE = frozenset(
+    b"authorization content-length content-type date from host if-modified-since if-range if-unmodified-since "
+    b"max-forwards origin proxy-authorization range referer traceparent user-agent".split()
+)
+"""The headers that are not lists; sent twice, their first value counts, as in Node.js."""
+
+
 def first_values(headers: RawHeaders) -> FirstValues:
-    """Give the first value of each header by its name, which is in small letters."""
-    return dict(reversed(headers))
+    """Return the value of each header by its name, in lower case, with the lines of a list joined."""
+    values = dict(reversed(headers))
+    return values if len(values) == len(headers) else _joined(headers)
+
+
+def _joined(headers: RawHeaders) -> FirstValues:
+    """Join the lines of each list (RFC 9110, 5.3), and of Cookie as HTTP/2 splits it (RFC 9113, 8.2.3)."""
+    values: FirstValues = {}
+    for name, value in headers:
+        if name not in values:
+            values[name] = value
+        elif name not in _ONE_VALUE:
+            values[name] += (b"; " if name == b"cookie" else b", ") + value
+    return values
+
+
+def merge_vary(headers: RawHeaders, more: bytes) -> RawHeaders:
+    """Return the headers with one Vary that also names `more`; a `*` in it says enough (RFC 9110, 12.5.5)."""
+    vary = b", ".join(value for name, value in headers if name.lower() == b"vary")
+    names = [name.strip().lower() for name in vary.split(b",")]
+    if more.lower() not in names and b"*" not in names:
+        vary += b", " + more
+    return [*(header for header in headers if header[0].lower() != b"vary"), (b"vary", vary)]
 
 
 def header_lines(headers: RawHeaders) -> bytes:

@@ -29,13 +29,14 @@ class RequestPath:
         websockets: ASGIApp,
         *,
         middleware: ASGIApp | None,
+        cors: CORS,
         wrapped: bool,
     ) -> None:
         self._container = container
         self._dispatch = dispatch
         self._websockets = middleware or websockets
         self._middleware = middleware
-        self.cors = CORS(container.settings)
+        self.cors = cors
         self.find = dispatch.find
         self.is_straight = middleware is None and not wrapped
 

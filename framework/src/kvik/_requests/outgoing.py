@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from starlette.types import Message, Scope, Send
 
 from .cors import CORS
-from .headers import FirstValues, RawHeaders
+from .headers import FirstValues, RawHeaders, merge_vary
 from .replies import Reply
 from .routing import NO_MATCH
 
@@ -20,7 +20,7 @@ class Outgoing(ABC):
     path: str
     """As ASGI has them, whatever middleware makes of them."""
     headers: FirstValues
-    """The first values of the request's headers."""
+    """The values of the request's headers by name."""
     correlation_id = ""
     cors: CORS
     match = NO_MATCH
@@ -70,7 +70,11 @@ class Outgoing(ABC):
     def completed(self, headers: RawHeaders) -> RawHeaders:
         """Give these headers with those of every answer that they have none of."""
         present = {name.lower() for name, _ in headers}
-        return headers + [header for header in self.own_headers() if header[0] not in present]
+        own = self.own_headers()
+        if b"vary" in present:
+            for value in (value for name, value in own if name == b"vary"):
+                headers = merge_vary(headers, value)
+        return headers + [header for header in own if header[0] not in present]
 
     def own_headers(self) -> RawHeaders:
         """Give the headers that every answer has."""

@@ -173,8 +173,8 @@ def _is_file(path: Path) -> bool:
 def _reply_with_stream(stream: Stream, stopping: asyncio.Event) -> StarletteResponse:
     headers = dict(stream.headers)
     is_events = stream.content_type.startswith(_EVENT_STREAM)
-    if is_events:
-        headers.setdefault("Cache-Control", "no-store")
+    if is_events and not any(name.lower() == "cache-control" for name in headers):
+        headers["Cache-Control"] = "no-store"
     source = _events(stream, stopping) if is_events else stream.source
     return StreamingResponse(source, headers=headers, media_type=stream.content_type)
 

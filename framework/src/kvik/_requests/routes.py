@@ -3,29 +3,37 @@
 import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
+from .._mounted import MountedApps
 from .._threads import is_coroutine_function
 from ..context import Context
-from .routing import Endpoint, Router
+from .endpoints import ANY_METHOD, METHODS, MOUNTED_PATH, Endpoint
+from .routing import Router
 
 Handler = TypeVar("Handler", bound=Callable[[Context], Any])
 
 WEBSOCKET = "WEBSOCKET"  # stands for a method in the router of WebSockets
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+class RouteTables(NamedTuple):
+    """Where an app and all of its groups register: their routes, and the applications mounted in them."""
+
+    http: Router
+    websockets: Router
+    mounted: MountedApps
+    check_not_started: Callable[[str], None]
+    """Raises RuntimeError, with a word for what comes too late, once the app has started."""
 
 
 class Routes:
     """Register handlers below a prefix, behind middleware."""
 
-    def __init__(
-        self, http: Router, websockets: Router, prefix: str = "", middleware: Sequence[Middleware] = ()
-    ) -> None:
-        self._http_routes = http
-        self._websocket_routes = websockets
+    def __init__(self, tables: RouteTables, prefix: str = "", middleware: Sequence[Middleware] = ()) -> None:
+        self._tables = tables
         self._prefix = prefix
         self._middleware = tuple(middleware)
 
@@ -69,46 +77,70 @@ class Routes:
         return self._decorator(path, (WEBSOCKET,))
 
     def mount(self, path: str, app: ASGIApp) -> None:
-        """Hand every request below a path, whatever its method, to another ASGI application."""
-        endpoint = Endpoint(app, self._middleware, mounted_at=self._full(path).rstrip("/"))
-        for router in (self._http_routes, self._websocket_routes):
-            router.add("*", self._full(path), endpoint)
-            router.add("*", self._full(path).rstrip("/") + "/{mounted:path}", endpoint)
+        """Hand every request below a path that no route takes, whatever its method, to another ASGI application.
+
+        Its lifespan runs within this app's: it starts after the start hooks and stops before the stop hooks.
+        """
+        self._mount(path, app, (self._tables.http, self._tables.websockets))
 
     def add_static_files(self, path: str, folder: str | os.PathLike[str]) -> None:
-        """Serve the files of a folder below a path, with ETag and Range; ValueError if there is no such folder."""
+        """Serve the files of a folder below a path that no route takes; ValueError if there is no such folder.
+
+        A folder is answered with its `index.html`, a path without a file with `404.html`, if they are there.
+        ETag, Last-Modified and Range are looked at. What begins with a dot, and all that is below it, is never
+        served; nor is what symbolic links lead to outside of the folder.
+        """
         if not os.path.isdir(folder):  # noqa: PTH112 - PathLike as it comes
             raise ValueError(f"there is no folder {os.fspath(folder)!r} to serve below {path!r}")
-        from starlette.staticfiles import StaticFiles  # noqa: PLC0415 - most apps serve none
+        from .static_files import StaticFiles  # noqa: PLC0415 - most apps serve none
 
-        self.mount(path, StaticFiles(directory=folder))
+        self._mount(path, StaticFiles(folder), (self._tables.http,), read_only=True)
 
     def group(self, prefix: str, middleware: Sequence[Middleware] = ()) -> "Routes":
         """Give a group: its routes have this prefix, and this middleware around them, the first outermost.
 
-        `middleware` are Starlette's `Middleware(cls, **options)`, of any ASGI middleware class.
+        Its own path is "": `group("/links").post("")`. `middleware` are Starlette's `Middleware(cls, **options)`,
+        of any ASGI middleware class.
         """
-        return Routes(
-            self._http_routes, self._websocket_routes, self._full(prefix), (*self._middleware, *middleware)
-        )
+        self._tables.check_not_started("a group")
+        full = self._full(prefix) if prefix or self._prefix else ""
+        return Routes(self._tables, full, (*self._middleware, *middleware))
 
     def _full(self, path: str) -> str:
+        if path == "" and self._prefix:
+            return self._prefix.rstrip("/") or "/"
         if not path.startswith("/"):
             raise ValueError(f"a path starts with a slash: {path!r}")
         return self._prefix.rstrip("/") + path
 
+    def _mount(self, path: str, app: ASGIApp, routers: Iterable[Router], *, read_only: bool = False) -> None:
+        self._tables.check_not_started("a mounted application")
+        if not callable(app):
+            raise TypeError(f"an ASGI application is called with a scope; {type(app).__name__} cannot be called")
+        full = self._full(path).rstrip("/")
+        depth = len([segment for segment in full.split("/") if segment])
+        mounted = self._tables.mounted.add(app)
+        endpoint = Endpoint(mounted, self._middleware, depth=depth, read_only=read_only)
+        for router in routers:
+            router.add(ANY_METHOD, full or "/", endpoint)
+            router.add(ANY_METHOD, f"{full}/{{{MOUNTED_PATH}:path}}", endpoint)
+
     def _decorator(self, path: str, methods: tuple[str, ...]) -> Callable[[Handler], Handler]:
         if not isinstance(path, str):
             raise TypeError('a route needs its path: @app.get("/path"), with the parentheses')
-        router = self._websocket_routes if methods == (WEBSOCKET,) else self._http_routes
+        is_websocket = methods == (WEBSOCKET,)
+        router = self._tables.websockets if is_websocket else self._tables.http
 
         def register(handler: Handler) -> Handler:
+            self._tables.check_not_started("a route")
             check_takes_context(handler)
-            if methods == (WEBSOCKET,) and not is_coroutine_function(handler):
+            if is_websocket and not is_coroutine_function(handler):
                 raise TypeError("the handler of a WebSocket is async def")
             endpoint = Endpoint(handler, self._middleware)
             for method in methods:
                 router.add(method, self._full(path), endpoint)
+            if endpoint.decides_cors and not is_websocket:  # it is to see the questions that browsers ask before
+                router.add("OPTIONS", self._full(path), Endpoint(None, self._middleware, default=True))
             return handler
 
         return register

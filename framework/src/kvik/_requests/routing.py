@@ -12,37 +12,15 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 from starlette.convertors import CONVERTOR_TYPES, Convertor
-from starlette.middleware import Middleware
 
-from .._threads import is_coroutine_function
 from ..errors import HTTPError
+from .endpoints import ANY_METHOD, METHODS, Endpoint
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([A-Za-z_][A-Za-z0-9_]*))?\}")
 _SLASH = b"/"
 _PERCENT = ord("%")  # a number is found in bytes three times as fast
 _NONE = frozenset[str]()
-
-
-ANY_METHOD = "*"
-
-
-class Endpoint:
-    """Hold what a route leads to: a handler, or with `mounted_at` an ASGI application below that path.
-
-    `middleware` stands around it, the first outermost. `is_plain` tells of a handler with nothing around it,
-    `is_coroutine` of one that is `async def`: asked once here, not with each request.
-    """
-
-    __slots__ = ("is_coroutine", "is_plain", "middleware", "mounted_at", "target")
-
-    def __init__(
-        self, target: Any, middleware: tuple[Middleware, ...] = (), mounted_at: str | None = None
-    ) -> None:
-        self.target = target
-        self.middleware = middleware
-        self.mounted_at = mounted_at
-        self.is_plain = mounted_at is None and not middleware
-        self.is_coroutine = is_coroutine_function(target)
+_READING = ("GET", "HEAD")
 
 
 class Route(msgspec.Struct, frozen=True, eq=False):
@@ -107,7 +85,7 @@ class Match(msgspec.Struct, eq=False):
 def allow(methods: frozenset[str]) -> str:
     """Write the methods of a path as the header Allow does."""
     head = {"HEAD"} if "GET" in methods else set[str]()
-    return ", ".join(sorted({*methods, *head, "OPTIONS"} - {ANY_METHOD}))
+    return ", ".join(sorted({*methods, *head, "OPTIONS"}))
 
 
 class _LastParameter(msgspec.Struct, frozen=True, eq=False):
@@ -153,12 +131,15 @@ class Router:
                 names.append(name)
         if len(set(names)) != len(names):
             raise ValueError(f"a parameter's name stands twice in {path!r}")
-        if method in node.routes:
-            raise ValueError(f"{method} {path} is registered already, as {node.routes[method].path}")
+        taken = node.routes.get(method)
+        if taken is not None and endpoint.default:
+            return
+        if taken is not None and not taken.endpoint.default:
+            raise ValueError(f"{method} {path} is registered already, as {taken.path}")
         self._without_parameters.clear()
         self._before_parameter.clear()
         node.routes[method] = Route(method, path, endpoint, tuple(names))
-        node.methods = frozenset(node.routes)
+        node.methods = frozenset(name for route in node.routes.values() for name in _methods_of(route))
 
     def find(self, method: str, raw_path: bytes) -> Match:
         """Find the route of a request from the path as it was sent, still percent-encoded.
@@ -182,7 +163,7 @@ class Router:
         if route is None:
             return
         if not match.values:
-            if raw_path == route.path.encode():
+            if raw_path == route.path.encode() and route.method != ANY_METHOD:
                 self._without_parameters[method, raw_path] = match
             return
         before = route.path.rpartition("/")[0]
@@ -205,18 +186,29 @@ class Router:
         if not reached:
             return NO_MATCH
         methods = _NONE.union(*[node.methods for node, _ in reached])
-        for node, values in reached:
-            route = _route_for(method, node)
+        for position, (node, values) in enumerate(reached):
+            route = _route_for(method, node, is_first=position == 0)
             if route is not None:
                 return Match(route, values, methods)
         return Match(None, (), methods)
 
 
-def _route_for(method: str, node: _Node) -> Route | None:
+def _route_for(method: str, node: _Node, *, is_first: bool = True) -> Route | None:
     route = node.routes.get(method)
     if route is None and method == "HEAD":
         route = node.routes.get("GET")
-    return route or node.routes.get(ANY_METHOD)
+    if route is None and (mounted := node.routes.get(ANY_METHOD)) is not None:
+        # It is not asked for the OPTIONS of what others serve
+        is_asked = method != "OPTIONS" or (is_first and len(node.routes) == 1)
+        if is_asked and (not mounted.endpoint.read_only or method in _READING):
+            route = mounted
+    return route
+
+
+def _methods_of(route: Route) -> tuple[str, ...]:
+    if route.method != ANY_METHOD:
+        return (route.method,)
+    return _READING if route.endpoint.read_only else METHODS
 
 
 def _parts(raw_path: bytes) -> list[str]:

@@ -12,9 +12,10 @@ from .._container import Container
 from .._logs.logging import request_ids
 from ..context import Context
 from ..errors import HTTPError
-from .dispatch import child_scope, raw_path_of
+from .endpoints import Endpoint
 from .interruption import ASGIIncoming
-from .routing import Endpoint, Match, Router
+from .mounting import child_scope, raw_path_of
+from .routing import Match, Router
 
 _CLOSE_TIMEOUT = 1.0
 _INTERNAL_ERROR = 1011  # RFC 6455, 7.4.1
@@ -46,8 +47,8 @@ class WebSockets:
             await self._deny(HTTPError(404, "route not registered"), websocket, receive)
             return
         endpoint = match.route.endpoint
-        if endpoint.mounted_at is not None:
-            await endpoint.target(child_scope(scope, endpoint.mounted_at), receive, send)
+        if endpoint.is_mounted:
+            await endpoint.target.app(child_scope(scope, match), receive, send)
             return
         incoming = ASGIIncoming(scope, receive, self._container.client_watch)
         context = Context(self._container, incoming, Handshake(request_ids.get()[0], match), websocket)

@@ -12,7 +12,7 @@ except ImportError as error:
 
 from starlette.testclient import TestClient as StarletteClient
 
-from kvik._lifecycle import OPENS_NO_PORT
+from kvik._mounted import OPENS_NO_PORT
 
 
 class TestClient(StarletteClient):
