@@ -1,5 +1,6 @@
 """JSON, in and out: one encoder for answers, logs and stored values."""
 
+import codecs
 import functools
 from typing import Any, TypeVar, overload
 
@@ -45,6 +46,7 @@ def from_json(text: str | bytes, kind: Any = Any) -> Any:
     """Decode JSON text, into `kind` (a dataclass, msgspec.Struct, TypedDict, pydantic model, …) if one is given.
 
     Raises ValueError where the text is not JSON or does not fit, naming the place; TypeError for a kind that
-    nothing can be converted to.
+    nothing can be converted to. A byte order mark before the text is ignored.
     """
+    text = text.removeprefix("\ufeff") if isinstance(text, str) else text.removeprefix(codecs.BOM_UTF8)
     return kind_of(kind).from_json(text)

@@ -32,7 +32,7 @@ class HTTPError(Exception):
     log_level: ClassVar[LogLevel | None] = None
 
     def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None) -> None:
-        if not 400 <= status <= 599:  # noqa: PLR2004 - RFC 9110's error classes
+        if not isinstance(status, int) or not 400 <= status <= 599:  # noqa: PLR2004 - RFC 9110's error classes
             raise ValueError(f"an HTTPError's status is 400 to 599, not {status}")
         super().__init__(message)
         self.status_code = status

@@ -12,7 +12,8 @@ CookieOptions = Mapping[str, Any]
 class Response(msgspec.Struct, frozen=True):
     """Answer with data and more: metadata beside it, headers, cookies, another success status, or an error.
 
-    `headers` may override Content-Type. `cookies` are values, or the options of Starlette's `set_cookie`, such
+    `headers` may override Content-Type; those that frame the body, such as Content-Length, are the server's and
+    ignored. `cookies` are values, or the options of Starlette's `set_cookie`, such
     as `{"session": {"value": "x", "httponly": True}}`. `status` is the status of success, 200 to 399. With
     `error` the answer is 206 Partial Content and carries both; without data the error is answered as if raised.
     """
@@ -25,7 +26,9 @@ class Response(msgspec.Struct, frozen=True):
     error: Exception | None = None
 
     def __post_init__(self) -> None:
-        if self.status is not None and not 200 <= self.status <= 399:  # noqa: PLR2004 - RFC 9110's classes
+        if self.status is None:
+            return
+        if not isinstance(self.status, int) or not 200 <= self.status <= 399:  # noqa: PLR2004 - RFC 9110's classes
             raise ValueError(
                 f"a Response's status is 200 to 399, not {self.status}; to refuse, raise an HTTPError"
             )
@@ -71,6 +74,9 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class Redirect(msgspec.Struct, frozen=True):
-    """Answer with another place to go: 302, or 303 after POST, PUT and PATCH; the URL goes out as given."""
+    """Answer with another place to go: 302, or 303 after POST, PUT and PATCH.
+
+    Characters that a URL may not hold are escaped as browsers do; escapes in it stay as they are.
+    """
 
     url: str

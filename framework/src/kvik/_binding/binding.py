@@ -1,5 +1,6 @@
 """Binding: a body or a query becomes a typed value, and what does not fit becomes a 4xx that says why."""
 
+import codecs
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,6 +36,7 @@ def bind_query(pairs: list[tuple[str, str]], kind: Any) -> Any:
 
 
 def _from_json(target: Kind, text: bytes) -> Any:
+    text = text.removeprefix(codecs.BOM_UTF8)  # RFC 8259, 8.1 lets a parser ignore it
     if not text:
         raise HTTPError(400, "request body is empty; JSON was expected")
     try:

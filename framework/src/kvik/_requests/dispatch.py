@@ -78,7 +78,7 @@ class Dispatch:
 
     async def _answer_options(self, outgoing: Outgoing, send: Send | None) -> None:
         """Tell which methods a path has."""
-        headers = [(b"allow", outgoing.match.allow.encode()), (b"content-length", b"0")]
+        headers = [(b"allow", outgoing.match.allow.encode())]
         await outgoing.send_reply(Reply(200, b"", headers), send, with_body=False)
 
     async def _enter_groups(

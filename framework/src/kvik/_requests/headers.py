@@ -6,13 +6,15 @@ from collections.abc import Iterable
 RawHeaders = list[tuple[bytes, bytes]]
 FirstValues = dict[bytes, bytes]
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def raw_headers(headers: Iterable[tuple[str, str]]) -> RawHeaders:
     """Encode headers for ASGI; ValueError for a name or value that HTTP cannot carry."""
-    return [(_name(name), _value(name, value)) for name, value in headers]
+    raw = [(_encoded(name, name).lower(), _encoded(name, value)) for name, value in headers]
+    check_lines(raw)
+    return raw
 
 
 _ONE_VALUE = frozenset(
@@ -48,22 +50,23 @@ def merge_vary(headers: RawHeaders, more: bytes) -> RawHeaders:
     return [*(header for header in headers if header[0].lower() != b"vary"), (b"vary", vary)]
 
 
+def check_lines(headers: RawHeaders) -> None:
+    """Raise ValueError for a name or value that would break out of its line, or that HTTP cannot carry."""
+    for name, value in headers:
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"{name!r} cannot be the name of a header")
+        if _CONTROL.search(value):
+            raise ValueError(f"the value of the header {name.decode()} has characters that HTTP cannot carry")
+
+
 def header_lines(headers: RawHeaders) -> bytes:
-    """Write headers as the lines of a head."""
+    """Write headers as the lines of a head; ValueError as `check_lines`."""
+    check_lines(headers)
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
-def _name(name: str) -> bytes:
-    if not _TOKEN.fullmatch(name):
-        raise ValueError(f"{name!r} cannot be the name of a header")
-    return name.lower().encode()
-
-
-def _value(name: str, value: str) -> bytes:
+def _encoded(name: str, text: str) -> bytes:
     try:
-        encoded = value.encode("latin-1")
+        return text.encode("latin-1")
     except UnicodeEncodeError:
-        encoded = None
-    if encoded is None or _CONTROL.search(value):
-        raise ValueError(f"the value of the header {name} has characters that HTTP cannot carry")
-    return encoded
+        raise ValueError(f"the header {name!r} has characters that HTTP cannot carry") from None

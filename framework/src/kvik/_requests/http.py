@@ -10,6 +10,7 @@ from .correlation import new_ids
 from .cors import CORS
 from .dispatch import Dispatch, keep_outgoing
 from .failures import failure_of
+from .framing import framed_handshake
 from .headers import first_values
 from .interruption import ASGIIncoming, Incoming
 from .outgoing import ASGIOutgoing, Outgoing
@@ -51,7 +52,7 @@ class RequestPath:
                 outgoing.correlation_id = ids[0]
                 await self.serve(outgoing, ASGIIncoming(scope, receive, self._container.client_watch))
             else:
-                await self._websockets(scope, receive, send)
+                await self._websockets(scope, receive, framed_handshake(send))
         finally:
             request_ids.reset(token)
 
@@ -72,9 +73,20 @@ class RequestPath:
                 self._container.log_failure(error)
             if outgoing.started:
                 raise
-            reply = failure_of(error).reply(self._container.settings.error_format)
-            await outgoing.send_reply(reply, with_body=outgoing.method != "HEAD")
+            await self._refuse(outgoing, error)
         finally:
             outgoing.seconds = time.perf_counter() - started
             self._container.access_log.write(outgoing)
             observers.request_ended(outgoing, begun)
+
+    async def _refuse(self, outgoing: Outgoing, error: Exception) -> None:
+        """Answer with an error, or with the one that its own status or headers make."""
+        try:
+            reply = failure_of(error).reply(self._container.settings.error_format)
+            await outgoing.send_reply(reply, with_body=outgoing.method != "HEAD")
+        except ValueError as unsendable:
+            if outgoing.started:
+                raise
+            outgoing.error = unsendable
+            self._container.log_failure(unsendable)
+            await self._refuse(outgoing, unsendable)

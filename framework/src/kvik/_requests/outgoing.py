@@ -5,7 +5,8 @@ from abc import ABC, abstractmethod
 from starlette.types import Message, Scope, Send
 
 from .cors import CORS
-from .headers import FirstValues, RawHeaders, merge_vary
+from .framing import WITH_BODY, framed
+from .headers import FirstValues, RawHeaders, check_lines, merge_vary
 from .replies import Reply
 from .routing import NO_MATCH
 
@@ -29,6 +30,7 @@ class Outgoing(ABC):
     seconds = 0.0
     """Seconds that the answer took."""
     status = CLIENT_CLOSED_REQUEST
+    _has_body = True
 
     @property
     @abstractmethod
@@ -50,16 +52,26 @@ class Outgoing(ABC):
         return False
 
     async def send(self, message: Message) -> None:
-        """Send an ASGI message, with the headers of every answer added where it has none of that name."""
+        """Send an ASGI message: every response's headers are checked and completed, its framing is made right.
+
+        Raises ValueError, before the response has begun, for what HTTP cannot carry.
+        """
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = self.completed(list(message.get("headers", [])))
+            status = message["status"]
+            headers = self.completed(status, list(message.get("headers", [])))
+            check_lines(headers)
+            message = {**message, "headers": headers}
+            self._has_body = self.method != "HEAD" and status in WITH_BODY
+            self.status = status
+        elif not self._has_body and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
         await self.pass_on(message)
 
     async def send_reply(self, reply: Reply, send: Send | None = None, *, with_body: bool) -> None:
         """Send a finished answer, perhaps through the `send` of a middleware."""
         if send is None:
             send = self.send
+        with_body = with_body and reply.status in WITH_BODY
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.head()})
         await send({"type": "http.response.body", "body": reply.body if with_body else b""})
 
@@ -67,9 +79,10 @@ class Outgoing(ABC):
     async def pass_on(self, message: Message) -> None:
         """Hand a message, complete with its headers, to the server."""
 
-    def completed(self, headers: RawHeaders) -> RawHeaders:
-        """Give these headers with those of every answer that they have none of."""
-        present = {name.lower() for name, _ in headers}
+    def completed(self, status: int, headers: RawHeaders) -> RawHeaders:
+        """Return a response's headers, framed, and those of every response whose names are not among them."""
+        headers = framed(status, headers)
+        present = {name for name, _ in headers}
         own = self.own_headers()
         if b"vary" in present:
             for value in (value for name, value in own if name == b"vary"):
@@ -110,7 +123,7 @@ class ASGIOutgoing(Outgoing):
 
     async def send_reply(self, reply: Reply, send: Send | None = None, *, with_body: bool) -> None:
         """Send a finished answer; where no middleware is to see it, its headers are put together at once."""
-        if send is not None or reply.headers:
+        if send is not None or reply.headers or reply.status not in WITH_BODY:
             await super().send_reply(reply, send, with_body=with_body)
             return
         self.status = reply.status

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from .._anyio import anyio_is_there
 from .._json import encode
 from ..errors import HTTPError
 from ..responses import Event, File, Raw, Redirect, Response, Stream
+from .framing import LENGTH, WITHOUT_BODY
 from .headers import RawHeaders, raw_headers
+from .location import location
 
 JSON = b"application/json"
 
@@ -22,13 +25,14 @@ _STATUS_WITH_DATA = {"POST": 201}
 _STATUS_WITHOUT_DATA = {"POST": 202, "DELETE": 204}
 _REDIRECT_STATUS = {"POST": 303, "PUT": 303, "PATCH": 303}
 _PARTIAL_CONTENT = 206
-_WITHOUT_BODY = (204, 304)  # RFC 9110, 15.3.5 and 15.4.5
 
 _PLAIN_DATA = frozenset({dict, list, str, int, float, bool})
 """The types that most handlers return: none of those that mean more than their data."""
 
 _NOT_ENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
 """What the encoder raises for a value that cannot be made JSON."""
+
+_ENDS_OPTION = re.compile(r"[;\x00-\x1f\x7f]")  # RFC 6265, 4.1.1
 
 _EVENT_STREAM = "text/event-stream"
 
@@ -42,15 +46,13 @@ class Reply(msgspec.Struct, eq=False):
     content_type: bytes = JSON
 
     def head(self) -> RawHeaders:
-        """Give all the headers of the answer."""
-        if not self.body:
-            return [*self.headers]
-        own = [(b"content-length", b"%d" % len(self.body))]
-        if not self.headers:
-            return [*own, (b"content-type", self.content_type)]
-        if not any(name == b"content-type" for name, _ in self.headers):
+        """Return all the headers of the response; its length is that of its body, whatever else is said."""
+        if self.status in WITHOUT_BODY:
+            return self.headers
+        own = [(LENGTH, b"%d" % len(self.body))]
+        if self.body and not any(name == b"content-type" for name, _ in self.headers):
             own.append((b"content-type", self.content_type))
-        return own + self.headers
+        return own + [header for header in self.headers if header[0] != LENGTH]
 
 
 class NotEncodableError(Exception):
@@ -83,13 +85,15 @@ async def reply_to_result(  # noqa: PLR0911 - a row of the table each
             await anyio_is_there()
             return result
         case StarletteResponse():
+            if LENGTH.decode() in result.headers and (result.body or method != "HEAD"):
+                result.headers[LENGTH.decode()] = str(len(result.body))
             return result
         case Response():
             return _reply_to_response(result, method, message_of)
         case Raw():
             return Reply(_status(method), _json(result.data, of=result.data))
         case Redirect():
-            return Reply(_REDIRECT_STATUS.get(method, 302), b"", raw_headers([("Location", result.url)]))
+            return Reply(_REDIRECT_STATUS.get(method, 302), b"", raw_headers([("Location", location(result.url))]))
         case File():
             return await _reply_with_file(result)
         case Stream():
@@ -116,14 +120,14 @@ def _reply_to_response(
     if not body:
         return _reply_with_nothing(method, status, headers)
     status = status or _status(method)
-    if status in _WITHOUT_BODY:
+    if status in WITHOUT_BODY:
         return Reply(status, b"", headers)
     return Reply(status, _json(body, of=response.data), headers)
 
 
 def _reply_with_nothing(method: str, status: int | None, headers: RawHeaders) -> Reply:
     status = status or _STATUS_WITHOUT_DATA.get(method, 200)
-    return Reply(status, b"" if status in _WITHOUT_BODY else b"{}\n", headers)
+    return Reply(status, b"" if status in WITHOUT_BODY else b"{}\n", headers)
 
 
 def _status(method: str) -> int:
@@ -138,12 +142,16 @@ def _json(value: Any, *, of: Any) -> bytes:
 
 
 def _cookies(cookies: Mapping[str, str | Mapping[str, Any]]) -> RawHeaders:
-    """Write Set-Cookie headers by Starlette, which knows their options."""
+    """Write Set-Cookie headers by Starlette, which quotes values but no option of theirs."""
     if not cookies:
         return []
     carrier = StarletteResponse()
-    for name, value in cookies.items():
-        carrier.set_cookie(name, **({"value": value} if isinstance(value, str) else dict(value)))
+    for name, cookie in cookies.items():
+        options = {"value": cookie} if isinstance(cookie, str) else dict(cookie)
+        for option, text in options.items():
+            if option != "value" and isinstance(text, str) and _ENDS_OPTION.search(text):
+                raise ValueError(f"the option {option} of the cookie {name!r} has characters that end an option")
+        carrier.set_cookie(name, **options)
     return [header for header in carrier.raw_headers if header[0] == b"set-cookie"]
 
 

@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from .._logs.logging import NO_IDS, request_ids
 from .._requests.correlation import new_ids
+from .._requests.framing import WITH_BODY
 from .._requests.headers import RawHeaders, header_lines
 from .._requests.interruption import running_task
 from .._requests.outgoing import Outgoing
@@ -17,8 +18,7 @@ from .._requests.replies import Reply
 if TYPE_CHECKING:
     from .direct import DirectConnection
 
-_WITHOUT_BODY = (204, 304)  # RFC 9110, 15.3.5 and 15.4.5
-_FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
+_CLOSING = (b"connection", b"close")
 
 
 class Exchange(Outgoing):
@@ -138,16 +138,16 @@ class Exchange(Outgoing):
     # What goes out
 
     def write(self, reply: Reply) -> bool:
-        """Write a finished answer, unless the client is slow to read or uvicorn has to see to its framing."""
+        """Write a finished response, unless the client is slow to read; ValueError for what HTTP cannot carry."""
         connection = self._connection
-        is_simple = (reply.body and not reply.headers) or _is_framed_by_its_body(reply)
-        if not is_simple or self._cycle is not None or connection.flow.write_paused:
+        if self._cycle is not None or connection.flow.write_paused:
             return False
+        text = self._text(reply)
         self.status = reply.status
         if not self.client_left:
             if connection.access_log:
                 connection.log_access(self.scope, reply.status)
-            connection.transport.write(self._text(reply))
+            connection.transport.write(text)
             self._complete()
         return True
 
@@ -163,11 +163,16 @@ class Exchange(Outgoing):
     def _text(self, reply: Reply) -> bytes:
         """Write a whole answer."""
         server_headers = self._connection.server_state.default_headers
+        has_body = reply.status in WITH_BODY
+        body = reply.body if has_body and self.method != "HEAD" else b""
+        if reply.headers or not (reply.body and has_body):
+            headers = self.completed(reply.status, reply.head())
+            if _CLOSING in headers:
+                self.keep_alive = False
+            elif not self.keep_alive:
+                headers.append(_CLOSING)
+            return b"".join((STATUS_LINE[reply.status], header_lines(server_headers + headers), b"\r\n", body))
         closing = b"" if self.keep_alive else b"connection: close\r\n"
-        body = b"" if self.method == "HEAD" else reply.body
-        if reply.headers or not reply.body:
-            lines = header_lines(server_headers + self.completed(reply.head()))
-            return b"".join((STATUS_LINE[reply.status], lines, closing, b"\r\n", body))
         origin = self.cors.origin_of(self.headers)
         template = self._connection.heads.template(
             reply, server_headers, cors=self.cors, origin=origin, methods=self.match.methods
@@ -207,12 +212,6 @@ class Exchange(Outgoing):
     def _complete_by_cycle(self) -> None:
         self.keep_alive = True  # the cycle has closed the connection itself where it was to be closed
         self._complete()
-
-
-def _is_framed_by_its_body(reply: Reply) -> bool:
-    """Tell whether the answer's length is known, and nothing else is said of it or of the connection."""
-    has_length = reply.body or reply.status in _WITHOUT_BODY
-    return bool(has_length) and all(name not in _FRAMING for name, _ in reply.headers)
 
 
 def _raising(error: BaseException) -> Any:
