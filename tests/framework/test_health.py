@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 
 from kvik import KV, App, Health, MemoryStore
+from kvik._health_details import HIDDEN
 from kvik.health import CHECK_TIMEOUT, LimitedCheck
 from kvik.testing import TestClient
+from kvik_sqlite import SQLite
 from support import eventually, program, serving
 
 
@@ -260,6 +263,83 @@ async def test_a_check_that_raises_is_down_with_the_class_of_its_cause(error: Ba
 
     report = await _report_of(_app_with("queue", check))
     assert report["queue"] == {"status": "DOWN", "details": {"error": cause}}
+
+
+@pytest.mark.parametrize(
+    ("detail", "shown"),
+    [
+        ({"file": "/data/app.db"}, {"file": "…/app.db"}),
+        ({"url": "sqlite:////data/app.db"}, {"url": "…/app.db"}),
+        ({"at": r"C:\data\app.db"}, {"at": "…/app.db"}),
+        ({"at": "opened ~/data/app.db twice"}, {"at": "opened …/app.db twice"}),
+        ({"disks": [{"path": "/data/x"}]}, {"disks": [{"path": "…/x"}]}),
+        ({"url": "https://ann:hush@db.example:5432/x?password=hush"}, {"url": "https://db.example:5432/x"}),
+        ({"dsn": "host=db password=hush"}, {"dsn": "host=db password=…"}),
+        ({"api_key": "hush", "token": {"a": "hush"}}, {"api_key": "…", "token": "…"}),
+        ({"error": "cannot open /data/app.db: hush"}, {"error": HIDDEN}),
+        ({"last_exception": "boom: hush"}, {"last_exception": HIDDEN}),
+        ({"error": "ConnectionRefusedError"}, {"error": "ConnectionRefusedError"}),
+        ({"error": "network"}, {"error": "network"}),
+        (
+            {"region": "us-east-1", "table": "my-table", "lag": 3},
+            {"region": "us-east-1", "table": "my-table", "lag": 3},
+        ),
+        ({"arn": "arn:aws:dynamodb:us-east-1:1:table/t"}, {"arn": "arn:aws:dynamodb:us-east-1:1:table/t"}),
+    ],
+    ids=repr,
+)
+async def test_details_name_no_path_no_credentials_and_no_text_of_an_error(
+    detail: dict[str, Any], shown: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The report asks nobody for credentials, so it says what all may know; the log has an error's text."""
+
+    class Down(MemoryStore):
+        async def health_check(self) -> Any:
+            return {"status": "DOWN", "details": detail}
+
+    app = _app_with("queue", lambda: {"status": "DOWN", "details": detail})
+    app.add_kv_store(Down())
+    async with serving(app) as client:
+        body = (await client.get("/.well-known/health")).json()["data"]
+        ready = (await client.get("/.well-known/ready")).json()["data"]
+    assert body["queue"]["details"] == body["kv-store"]["details"] == shown
+    assert ready == body
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    told = [line for line in lines if line["message"] == "health.down"]
+    if HIDDEN in shown.values():
+        assert {line["check"]: line["details"] for line in told} == {"queue": detail, "kv-store": detail}
+        assert len(told) == 2
+    else:
+        assert told == []
+
+
+async def test_a_sqlite_file_that_is_gone_is_down_without_its_path(tmp_path: Path) -> None:
+    """SQLite's own details name the whole path, the report the file's name alone."""
+    path = tmp_path / "app.db"
+    app = App()
+    app.add_kv_store(SQLite(path))
+    async with serving(app) as client:
+        up = await client.get("/.well-known/health")
+        path.unlink()
+        app._container.health.forget()  # noqa: SLF001 - rather than wait 5 s
+        down = await client.get("/.well-known/health")
+    assert (up.json()["data"]["status"], down.json()["data"]["status"]) == ("UP", "DEGRADED")
+    assert str(tmp_path) not in up.text + down.text
+    assert up.json()["data"]["kv-store"]["details"]["path"] == "…/app.db"
+
+
+async def test_details_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With HEALTH_DETAILS=false the report has names and statuses alone, and counts them as before."""
+    monkeypatch.setenv("HEALTH_DETAILS", "false")
+    app = _app_with("queue", lambda: {"status": "DOWN", "details": {"lag": 3}})
+    app.add_kv_store(MemoryStore())
+    assert await _report_of(app) == {
+        "kv-store": {"status": "UP"},
+        "queue": {"status": "DOWN"},
+        "name": "kvik-app",
+        "status": "DEGRADED",
+        "version": "dev",
+    }
 
 
 async def test_a_plain_check_that_raises_is_down_too() -> None:

@@ -338,7 +338,7 @@ def test_health_has_the_apps_names_and_the_given_stores_answers() -> None:
 
     class Down(MemoryStore):
         async def health_check(self) -> Any:
-            return {"status": "DOWN", "details": {"error": "pulled the plug"}}
+            return {"status": "DOWN", "details": {"error": "unplugged"}}
 
     app = _notes(MemoryStore(), MemoryStore())
     with app.testing(kv_stores={"sessions": Down()}) as client:
@@ -347,7 +347,7 @@ def test_health_has_the_apps_names_and_the_given_stores_answers() -> None:
         up = client.get("/.well-known/health").json()["data"]
     assert (down["kv-store"]["status"], down["kv-store:sessions"]["details"]) == (
         "UP",
-        {"error": "pulled the plug"},
+        {"error": "unplugged"},
     )
     assert (up["kv-store:sessions"]["status"], up["status"]) == ("UP", "UP")
 

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,12 +24,13 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace import Span as SDKSpan
 from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 
-from kvik import App, Config, Context, HTTPError, MemoryStore, Stream, Throttled
+from kvik import KV, App, Config, Context, HTTPError, MemoryStore, Stream, Throttled
+from kvik._kv.store import OPTIONAL, REQUIRED
 from kvik._traces.span_ids import SpanIds
 from kvik._traces.trace_target import TargetError, TraceTarget, trace_target
 from kvik.config import read_settings
 from kvik.testing import TestClient
-from support import Program, eventually, program, serving
+from support import Basic, Program, eventually, program, serving
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -227,6 +229,80 @@ async def test_a_driver_that_describes_nothing_is_named_by_its_class(app: App, c
     async with serving(app) as client:
         await client.get("/u/ann")
     assert _attributes(collector.span("get"))["db.system.name"] == "MemoryStore"
+
+
+async def test_every_operation_of_every_capability_is_a_span(app: App, collector: Collector) -> None:
+    """Whatever a driver can do is traced by the name of its method, with and without a namespace and a type."""
+    operations = {*REQUIRED, *(verb for verbs in OPTIONAL.values() for verb in verbs)}
+    operations -= {"connect", "close", "health_check"}  # the app's own, which belong to no request
+
+    @app.get("/all")
+    async def everything(ctx: Context) -> None:
+        kv = ctx.kv_store.namespace("n")
+        await kv.set("a", "1")
+        await kv.set("b", "2", ttl=60)
+        await kv.set("c", "3", if_absent=True)
+        await kv.increment("a")
+        await kv.typed(int).update("b", lambda number: (number or 0) + 1)
+        await kv.touch("b", 60)
+        await kv.get("a")
+        await kv.get_many(["a", "b"])
+        await kv.set_many({"d": "4"})
+        await kv.delete_many(["d"])
+        assert {key async for key in kv.scan()} == {"a", "b", "c"}
+        await kv.delete("a")
+        await kv.pop("b")
+
+    async with serving(app) as client:
+        (await client.get("/all")).raise_for_status()
+    server = collector.span("GET /all")
+    below = [span for span in collector.spans if span.parent_span_id == server.span_id]
+    assert {span.name for span in below} == operations
+    assert {_attributes(span)["db.operation.name"] for span in below} == operations
+    assert {span.kind for span in below} == {Span.SPAN_KIND_CLIENT}
+
+
+async def test_operations_of_a_store_without_capabilities_are_spans(app: App, collector: Collector) -> None:
+    """What the facade makes of the four methods is traced as the calls of them."""
+    app.add_kv_store(Basic(), name="basic")
+
+    @app.get("/many")
+    async def many(ctx: Context) -> None:
+        kv = ctx.kv_stores["basic"]
+        await kv.set_many({"a": "1", "b": "2"})
+        await kv.get_many(["a", "b"])
+
+    async with serving(app) as client:
+        (await client.get("/many")).raise_for_status()
+    assert Counter(span.name for span in collector.spans) == {"GET /many": 1, "set": 2, "get": 2}
+
+
+@pytest.mark.usefixtures("both_protocols")
+@pytest.mark.usefixtures("app")  # which sets where spans go
+async def test_probes_can_be_left_out(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With TRACE_DISABLE_PROBES=true no probe is a span, nor anything that is done for one; all else is."""
+    monkeypatch.setenv("TRACE_DISABLE_PROBES", "true")
+    quiet = App()
+    quiet.add_kv_store(MemoryStore())
+
+    async def check() -> bool:
+        with trace.get_tracer("own").start_as_current_span("check"):
+            return await store.get("k", "none") == "none"
+
+    @quiet.get("/u")
+    async def user(ctx: Context) -> str:
+        return await ctx.kv_store.get("k", "none")
+
+    store = KV(MemoryStore(), observers=quiet._container.observers)  # noqa: SLF001 - the app's, for the test
+    quiet.add_health_check("own", check)
+    sampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with serving(quiet) as client:
+        for path in ("alive", "health", "ready"):
+            probe = await client.get(f"/.well-known/{path}", headers={"traceparent": sampled})
+            assert probe.headers["x-correlation-id"] == sampled[3:35]
+        await client.get("/u")
+    assert {span.name for span in collector.spans} == {"GET /u", "get"}
+    assert len(collector.spans) == 2
 
 
 async def test_a_driver_is_given_the_tracer_before_it_connects(app: App, collector: Collector) -> None:

@@ -55,7 +55,7 @@ class Container:
         self.stores = Stores(self.logger, self.observers)
         self.stores.offer("use_metrics", self.metrics)
         self.tracing = Tracing(self.settings, self.logger, self.observers, self.stores)
-        self.health = HealthChecks()
+        self.health = HealthChecks(self.logger)
         self.handler_threads = WorkerThreads(self.settings.handler_threads, "kvik-handler")
         self.background = BackgroundWork(self.logger, self.handler_threads)
         self.has_run = False  # by app.run()

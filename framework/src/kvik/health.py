@@ -7,12 +7,16 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from ._health_details import NO_ANSWER, NOT_ENCODABLE, hidden_texts, public_details
 from ._json import encode
 from ._threads import is_coroutine_function
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 CHECK_TIMEOUT = 1.8
 """Seconds that one check may take; a slower one counts as DOWN. So the whole report is there within 2 s."""
@@ -42,12 +46,13 @@ _TIMED_OUT = Health("DOWN", {"error": "timeout"})
 class HealthChecks:
     """Hold the checks of an app, run them all at once, and put their answers into one report."""
 
-    def __init__(self) -> None:
+    def __init__(self, logger: "FilteringBoundLogger") -> None:
+        self._logger = logger
         self._checks: dict[str, _CachedCheck] = {}
 
     def add(self, name: str, check: Callable[[], Awaitable[Health]]) -> None:
         """Add a check, which never raises and limits its time, under the name that it has in the report."""
-        self._checks[name] = _CachedCheck(check)
+        self._checks[name] = _CachedCheck(check, self._logger.bind(check=name))
 
     def add_own(self, name: str, check: Check) -> None:
         """Add a user's check; ValueError if the name cannot be had, TypeError if `check` is no such function."""
@@ -64,7 +69,7 @@ class HealthChecks:
             check.forget()
 
     async def report(self) -> tuple[Literal["UP", "DEGRADED"], dict[str, Health]]:
-        """Give the app's status, "DEGRADED" when anything is DOWN, and each check's answer."""
+        """Give the app's status, "DEGRADED" when anything is DOWN, and of each check's answer what all may see."""
         answers = await asyncio.gather(*(check.answer() for check in self._checks.values()))
         healthy = all(health.status == "UP" for health in answers)
         return ("UP" if healthy else "DEGRADED"), dict(zip(self._checks, answers, strict=True))
@@ -76,9 +81,10 @@ class _CachedCheck:
     5 s while it is UP; 1 s when DOWN, to see it recover.
     """
 
-    def __init__(self, check: Callable[[], Awaitable[Health]]) -> None:
+    def __init__(self, check: Callable[[], Awaitable[Health]], logger: "FilteringBoundLogger") -> None:
         self._check = check
-        self._health = Health("DOWN")
+        self._logger = logger
+        self._health = Health("UP")
         self._fresh_until = 0.0
 
     def forget(self) -> None:
@@ -86,7 +92,10 @@ class _CachedCheck:
 
     async def answer(self) -> Health:
         if time.monotonic() >= self._fresh_until:
-            self._health = await self._check()
+            health = await self._check()
+            if health.status == "DOWN" != self._health.status and (texts := hidden_texts(health.details)):
+                self._logger.warning("health.down", details=texts)  # once for each time that it goes DOWN
+            self._health = Health(health.status, public_details(health.details))
             keep = _KEEP_UP if self._health.status == "UP" else _KEEP_DOWN
             self._fresh_until = time.monotonic() + keep
         return self._health
@@ -98,7 +107,7 @@ def read_health(answer: object) -> Health:
         answer = {"status": answer.status, "details": answer.details}
     if isinstance(answer, Mapping) and answer.get("status") in ("UP", "DOWN"):
         return Health(answer["status"], _encodable(answer.get("details")))
-    return Health("DOWN", {"error": "the health check gave neither UP nor DOWN"})
+    return Health("DOWN", {"error": NO_ANSWER})
 
 
 class LimitedCheck:
@@ -178,7 +187,7 @@ def _encodable(details: object) -> dict[str, Any]:
     try:
         encode(by_name)
     except Exception:  # noqa: BLE001 - a value's own way to become JSON may raise anything
-        return {"error": "the details cannot be encoded as JSON"}
+        return {"error": NOT_ENCODABLE}
     return by_name
 
 

@@ -52,9 +52,11 @@ def favicon_route() -> Router:
 async def _report(container: Container) -> tuple[str, dict[str, Any]]:
     """Give the app's status, and the report with its names in order."""
     status, checks = await container.health.report()
+    shows_details = container.settings.health_details
     report = {
         **{
-            name: {"status": health.status, "details": dict(sorted(health.details.items()))}
+            name: {"status": health.status}
+            | ({"details": dict(sorted(health.details.items()))} if shows_details else {})
             for name, health in checks.items()
         },
         "name": container.settings.app_name,

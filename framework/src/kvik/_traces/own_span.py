@@ -79,6 +79,13 @@ class OwnTracer:
             span.make()
         return span
 
+    def leave_out(self, within: Context) -> Span:
+        """Begin a span that is not recorded, so that nothing below it is either."""
+        parent: SpanContext | None = trace.get_current_span(within).get_span_context()
+        ids = self.provider.id_generator
+        trace_id = parent.trace_id if parent is not None and parent.is_valid else ids.generate_trace_id()
+        return NonRecordingSpan(SpanContext(trace_id, ids.generate_span_id(), is_remote=False))
+
     def _ids(self, name: str, kind: SpanKind, parent: SpanContext | None, within: Context) -> SpanContext:
         """Give a new span the ids and flags that the SDK would give it."""
         ids = self.provider.id_generator

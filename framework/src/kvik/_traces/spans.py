@@ -25,7 +25,8 @@ from .span_parent import parent_of
 _SERVER_ERROR = 500
 _BAD_REQUEST = 400
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
-_TRACED_OPERATIONS = frozenset({"get", "set", "delete"})
+_UNTRACED_OPERATIONS = frozenset({"connect", "close"})  # the app's own, which belong to no request
+_PROBES = "/.well-known/"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -43,8 +44,9 @@ class _Begun(NamedTuple):
 class Spans:
     """Be the observer that makes spans, for as long as there is a tracer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_probes: bool) -> None:
         self.tracer: OwnTracer | None = None
+        self._of_probes = of_probes
 
     def request_began(self, outgoing: Outgoing) -> _Begun | None:
         """Begin the request's span, under the client's if it sent one, and make it current."""
@@ -52,7 +54,10 @@ class Spans:
             return None
         scope = outgoing.scope
         parent = parent_of(scope["headers"], outgoing.headers)
-        span = self.tracer.start(_method(scope["method"]), SpanKind.SERVER, within=parent)
+        if not self._of_probes and scope["path"].startswith(_PROBES):
+            span = self.tracer.leave_out(parent)
+        else:
+            span = self.tracer.start(_method(scope["method"]), SpanKind.SERVER, within=parent)
         if isinstance(span, OwnSpan):
             span.describe(_request_attributes(scope))
         return _Begun(span, context.attach(trace.set_span_in_context(span, parent)))
@@ -67,7 +72,7 @@ class Spans:
 
     def operation_began(self, operation: Operation) -> _Begun | None:
         """Begin the operation's span and make it current, so that the driver's own spans stand below it."""
-        if self.tracer is None or operation.name not in _TRACED_OPERATIONS or _is_left_out():
+        if self.tracer is None or operation.name in _UNTRACED_OPERATIONS or _is_left_out():
             return None
         attributes = {**operation.trace_attributes, "db.operation.name": operation.name}
         collection = attributes.get("db.collection.name")

@@ -57,7 +57,7 @@ class Tracing:
             return
         if self._export is None or self._spans is None:
             self._export = TraceExport(self._target, self._settings, self._logger)
-            self._spans = Spans()
+            self._spans = Spans(of_probes=not self._settings.trace_disable_probes)
             self._observers.add_outermost(self._spans)
             self._stores.offer("use_tracer", self._export.provider.get_tracer("kvik.driver"))
         self._export.open()
