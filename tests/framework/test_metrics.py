@@ -70,7 +70,7 @@ def _labels(text: str, name: str, label: str) -> set[str]:
 
 def _own(metrics: Metrics, name: str, **labels: str) -> list[float]:
     """Give the values of a metric of the program's own as they are held."""
-    (family,) = [family for family in metrics.families() if family.name == name]
+    (family,) = [family for family in metrics._families() if family.name == name]
     return dict(family.series)[tuple(sorted(labels.items()))]
 
 
@@ -378,7 +378,7 @@ def test_label_sets_are_bounded(capfd: pytest.CaptureFixture[str]) -> None:
     metrics.new_counter("orders", "Orders.")
     for number in range(MOST_LABEL_SETS + 5):
         metrics.increment_counter("orders", id=number)
-    (family,) = metrics.families()
+    (family,) = metrics._families()
     assert len(family.series) == MOST_LABEL_SETS + 1
     assert _own(metrics, "orders", overflow="true") == [5]
     (line,) = capfd.readouterr().err.splitlines()
@@ -413,7 +413,7 @@ def test_a_driver_gets_the_metrics_before_it_connects() -> None:
     with TestClient(app):
         pass
     assert seen == ["use_metrics", "connect", "close"]
-    assert [family.name for family in app.metrics.families()] == ["retries"]
+    assert [family.name for family in app.metrics._families()] == ["retries"]
 
 
 # The port

@@ -71,7 +71,7 @@ class Container:
     @property
     def has_busy_threads(self) -> bool:
         """Tell whether a handler or a store is at work in a thread, which nothing can interrupt."""
-        return self.handler_threads.is_busy or any(store.has_busy_threads for store in self.stores.values())
+        return self.handler_threads.is_busy or any(store._has_busy_threads for store in self.stores.values())
 
     def log_failure(self, error: Exception) -> Failure:
         """Write a failed request's line, with a stack where it was not foreseen; return what the error means."""

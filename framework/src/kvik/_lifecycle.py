@@ -99,4 +99,4 @@ class Lifecycle:
             self._container.logger.error("stop_hook.failed", hook=hook.__qualname__, exc_info=error)
 
     def _run(self, hook: Hook) -> Awaitable[Any]:
-        return asynchronous(hook, self._container.handler_threads)(Context.without_request(self._container))
+        return asynchronous(hook, self._container.handler_threads)(Context._without_request(self._container))

@@ -24,6 +24,22 @@ _FIRST_RETRY = 0.5
 _LONGEST_RETRY = 10.0
 
 
+class NamedStores(Mapping[str, KV]):
+    """The stores as handlers see them: a mapping and nothing else."""
+
+    def __init__(self, stores: "Stores") -> None:
+        self._stores = stores
+
+    def __getitem__(self, name: str) -> KV:
+        return self._stores[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stores)
+
+    def __len__(self) -> int:
+        return len(self._stores)
+
+
 class Stores(Mapping[str, KV]):
     """Hold the stores by name."""
 
@@ -34,6 +50,7 @@ class Stores(Mapping[str, KV]):
         self._reconnecting: dict[str, asyncio.Task[None]] = {}
         self._offers: list[tuple[str, Any]] = []
         self.offer("use_logger", logger)
+        self.by_name = NamedStores(self)
 
     def add(self, store: object, name: str) -> None:
         """Add a store; TypeError if it is none, ValueError if the name is taken."""
@@ -112,7 +129,7 @@ class Stores(Mapping[str, KV]):
 
     def warn_of_separate_data(self, workers: int) -> None:
         """Write one warning where stores keep data of their own in each of several workers."""
-        separate = [name for name, store in self._stores.items() if store.is_per_process]
+        separate = [name for name, store in self._stores.items() if store._is_per_process]
         if separate:
             self._logger.warning(
                 "workers.separate_data",
@@ -139,7 +156,7 @@ class Stores(Mapping[str, KV]):
     def _equip(self, store: KV) -> None:
         for method, given in (*self._offers, ("use_deadline", remaining)):
             try:
-                store.offer(method, given)
+                store._offer(method, given)
             except Exception as error:
                 self._logger.error("store.hook_failed", store=store.name, hook=method, exc_info=error)
 

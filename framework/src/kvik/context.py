@@ -1,7 +1,7 @@
 """The one argument of every handler: the request, and what the app gives to work on it."""
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from urllib.parse import parse_qsl
 
@@ -11,7 +11,7 @@ from starlette.requests import Request, cookie_parser
 from ._binding.binding import bind_body, bind_query
 from ._binding.body import Body
 from ._requests.source import Found, NoRequest, Source
-from ._stores import DEFAULT, Stores
+from ._stores import DEFAULT
 from ._threads import Waits
 from .config import Config
 from .errors import HTTPError
@@ -65,7 +65,7 @@ class Context:
         self._body: Body | None = None
 
     @classmethod
-    def without_request(cls, container: "Container") -> Self:
+    def _without_request(cls, container: "Container") -> Self:
         """Make the Context of a hook."""
         nothing = NoRequest()
         return cls(container, nothing, nothing)
@@ -192,9 +192,9 @@ class Context:
         return self._container.stores[DEFAULT]
 
     @property
-    def kv_stores(self) -> Stores:
+    def kv_stores(self) -> Mapping[str, KV]:
         """Give the app's stores by name."""
-        return self._container.stores
+        return self._container.stores.by_name
 
     @property
     def logger(self) -> "FilteringBoundLogger":
@@ -242,18 +242,18 @@ class Context:
         """
         self._background += ((function, args),)
 
-    def start_background(self) -> None:
-        """Start what `background` was given; the framework calls it when the handler has returned."""
+    def _start_background(self) -> None:
+        """Start what `background` was given; called when the handler has returned."""
         for function, args in self._background:
             self._container.background.start(function, args)
 
-    def close(self) -> None:
-        """Close what the request has opened, such as the files of a form; the framework calls it at the end."""
+    def _close(self) -> None:
+        """Close what the request has opened, such as the files of a form; called at the end."""
         if self._body is not None:
             self._body.close()
 
-    def end_waiting(self) -> None:
-        """End what `wait` waits for; the framework calls it when the handler is done or given up."""
+    def _end_waiting(self) -> None:
+        """End what `wait` waits for; called when the handler is done or given up."""
         self._the_waits().end()
 
     def _the_waits(self) -> Waits:

@@ -410,17 +410,17 @@ class KV(Generic[V]):
         """Close the driver, if it knows how, and the threads of a plain one; the app does this at its stop."""
         await self._driver.close()
 
-    def offer(self, hook: str, given: Any) -> None:
+    def _offer(self, hook: str, given: Any) -> None:
         """Call one of the driver's optional `use_` methods, if it has it; the app does this at its start."""
         self._driver.offer(hook, given)
 
     @property
-    def has_busy_threads(self) -> bool:
+    def _has_busy_threads(self) -> bool:
         """Tell whether a plain driver is at work in a thread."""
         return self._driver.has_busy_threads
 
     @property
-    def is_per_process(self) -> bool:
+    def _is_per_process(self) -> bool:
         """Whether each process has data of its own."""
         return self._driver.is_per_process
 

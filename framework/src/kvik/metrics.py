@@ -126,7 +126,7 @@ class Metrics:
         """Set a gauge, under these labels."""
         self._record("gauge", name, value, labels)
 
-    def families(self) -> list[Family]:
+    def _families(self) -> list[Family]:
         """Give what was recorded; the framework calls it at scrape time."""
         with self._lock:
             return [metric.family() for metric in self._metrics.values()]

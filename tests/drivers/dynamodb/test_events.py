@@ -37,7 +37,7 @@ def watched(behind_proxy: Maker, metrics: Metrics) -> Callable[..., DynamoDB]:
 def recorded(metrics: Metrics, table: str) -> Samples:
     """Give every series, by its name and its labels but for the table, with its sum."""
     found = {}
-    for family in metrics.families():
+    for family in metrics._families():
         for labels, values in family.series:
             assert ("table", table) in labels
             rest = tuple(value for name, value in labels if name != "table")

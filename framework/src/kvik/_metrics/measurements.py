@@ -123,7 +123,7 @@ class Measurements:
                     for (store, driver, operation, outcome), values in self._operations.copy()
                 ],
             ),
-            *self._own.families(),
+            *self._own._families(),
             *self._of_the_process(),
         ]
 

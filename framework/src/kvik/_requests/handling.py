@@ -33,7 +33,7 @@ class Handling:
             result = await self._call(endpoint, context, incoming)
             reply = reply_to_data(result, incoming.method)
             if reply is not None and send is None and outgoing.write(reply):
-                context.start_background()
+                context._start_background()
             else:
                 await self._send(result if reply is None else reply, context, outgoing, send)
         except ClientDisconnect:
@@ -49,7 +49,7 @@ class Handling:
                 raise  # only closing the connection tells the client
             await self.refuse(error, outgoing, incoming, send)
         finally:
-            context.close()
+            context._close()
 
     async def refuse(self, error: Exception, outgoing: Outgoing, incoming: Incoming, send: Send | None) -> None:
         """Answer with an error."""
@@ -70,7 +70,7 @@ class Handling:
                 request = context.request
                 await reply(request.scope, request.receive, send or outgoing.send)
         finally:
-            context.start_background()
+            context._start_background()
 
     def _call(self, endpoint: Endpoint, context: Context, incoming: Incoming) -> Awaitable[Any]:
         """Call the handler, within REQUEST_TIMEOUT, for as long as its client is there."""
@@ -84,7 +84,7 @@ class Handling:
         try:
             return await asynchronous(handler, self._container.handler_threads)(context)
         finally:
-            context.end_waiting()
+            context._end_waiting()
 
 
 async def _within(seconds: float, work: Awaitable[Any]) -> Any:

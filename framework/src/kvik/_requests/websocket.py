@@ -69,7 +69,7 @@ class WebSockets:
                 self._container.log_failure(error)
                 await websocket.close(_INTERNAL_ERROR, "Internal Server Error")
         finally:
-            context.close()
+            context._close()
 
     async def _deny(self, error: Exception, websocket: WebSocket, receive: Receive) -> None:
         """Answer the handshake with the error, as any other request would be."""
