@@ -35,9 +35,12 @@ class Cancellation:
         else:
             self._task.exception()
 
-    @coroutine
-    def watch(self, call: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    async def watch(self, call: Coroutine[Any, Any, Any]) -> Any:
         """Run a task's coroutine, and count what it awaits."""
+        return await self._steps(call)
+
+    @coroutine
+    def _steps(self, call: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
         step = partial(call.send, None)
         while True:
             try:
