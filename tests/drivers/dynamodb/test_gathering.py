@@ -1,6 +1,7 @@
 """Gets of one turn of the event loop share a request, and each caller keeps what is its own."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,19 @@ from kvik_dynamodb import DynamoDB, DynamoDBError
 
 from .conftest import EventLog, Maker
 from .faults import FaultProxy, answer, stall
+
+
+FACTORIES = [None, *([asyncio.eager_task_factory] if sys.version_info >= (3, 12) else [])]
+"""Ways to make tasks: those of Python 3.12 may begin before whoever makes them goes on."""
+
+
+@pytest.fixture(params=FACTORIES, ids=["lazy", "eager"][: len(FACTORIES)], autouse=True)
+async def task_factory(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Let every promise of this module be kept with either."""
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(request.param)
+    yield
+    loop.set_task_factory(None)
 
 
 @pytest.fixture
@@ -68,6 +82,15 @@ async def test_gets_of_several_keys_become_one_request(together: DynamoDB, proxy
     """With batch_reads each caller gets the value of its key, or None."""
     found = await asyncio.gather(*(together.get(key) for key in ("a", "b", "a", "missing")))
     assert found == ["1", "2", "1", None]
+    assert proxy.operations == ["BatchGetItem"]
+
+
+async def test_every_key_of_many_gets_is_found(together: DynamoDB, proxy: FaultProxy) -> None:
+    """However many callers there are, none is answered before it has asked."""
+    keys = [f"k{number}" for number in range(20)]
+    await together.set_many({key: key for key in keys})
+    proxy.operations.clear()
+    assert await asyncio.gather(*map(together.get, keys)) == keys
     assert proxy.operations == ["BatchGetItem"]
 
 

@@ -53,6 +53,8 @@ class Reads:
             await asyncio.sleep(0)
         finally:
             opened = self._open.pop(place)
+            if isinstance(opened, _Group):
+                opened.is_open = False
         if isinstance(opened, _Group):
             return await opened.join(operation, key)
         reply = await operation.read("GetItem", payload)
@@ -67,7 +69,10 @@ class Reads:
 
 
 class _Group:
-    """Read what several callers of one turn want, in a task that is none of theirs."""
+    """Read what several callers of one turn want, in a task that is none of theirs.
+
+    ``is_open``: more of them may still join.
+    """
 
     def __init__(
         self, read: Callable[[Operation, list[str]], Awaitable[Values]], operation: Operation, key: str
@@ -78,6 +83,7 @@ class _Group:
         self._keys = {key: None}
         self._task: asyncio.Task[Values] | None = None
         self._waiting = 0
+        self.is_open = True
 
     async def join(self, operation: Operation, key: str) -> str | None:
         """Wait for the value, no longer than the operation may take."""
@@ -96,6 +102,8 @@ class _Group:
         return _value(task, key)
 
     async def _run(self) -> Values:
+        while self.is_open:  # an eager task, as Python 3.12 knows them, begins before the others have joined
+            await asyncio.sleep(0)
         return await self._read(self._operation.part(self._deadline), list(self._keys))
 
 

@@ -184,8 +184,8 @@ class DirectConnection(Connection):
     def _start(self, exchange: Exchange, *, at_once: bool) -> None:
         """Start a request's task, which runs now until it waits for something, where Python has such tasks."""
         self._in_work = exchange
-        if at_once and sys.version_info >= (3, 12):
-            task = asyncio.Task(exchange.run(), loop=self.loop, eager_start=True)
+        if sys.version_info >= (3, 12):  # whatever factory of tasks the loop has: pipelined requests would recurse
+            task = asyncio.Task(exchange.run(), loop=self.loop, eager_start=at_once)
             if task.done():
                 return
         else:

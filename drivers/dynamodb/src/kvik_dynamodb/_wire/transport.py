@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
-from botocore.httpsession import where
+from botocore.httpsession import create_urllib3_context, where
 from botocore.session import Session, get_session
 
 from .._errors import closed, not_connected
@@ -139,5 +139,11 @@ def _own_session() -> Session:
 
 
 def _trust(session: Session) -> ssl.SSLContext:
-    """Trust whom boto3 trusts: AWS_CA_BUNDLE, the configuration's ca_bundle, or the certificates it brings."""
-    return ssl.create_default_context(cafile=session.get_config_variable("ca_bundle") or where())
+    """Return a context that trusts whom boto3 trusts: AWS_CA_BUNDLE, ca_bundle, or the certificates it brings.
+
+    It is botocore's own, for ssl.create_default_context differs: since Python 3.13 it refuses many a company's CA.
+    """
+    context: ssl.SSLContext = create_urllib3_context()
+    context.check_hostname = True  # which botocore leaves to urllib3
+    context.load_verify_locations(session.get_config_variable("ca_bundle") or where())
+    return context
