@@ -1,7 +1,6 @@
 """Gets of one turn of the event loop share a request, and each caller keeps what is its own."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,8 +11,7 @@ from kvik_dynamodb import DynamoDB, DynamoDBError
 from .conftest import EventLog, Maker
 from .faults import FaultProxy, answer, stall
 
-
-FACTORIES = [None, *([asyncio.eager_task_factory] if sys.version_info >= (3, 12) else [])]
+FACTORIES = [None, *filter(None, [getattr(asyncio, "eager_task_factory", None)])]
 """Ways to make tasks: those of Python 3.12 may begin before whoever makes them goes on."""
 
 

@@ -102,7 +102,7 @@ class _Group:
         return _value(task, key)
 
     async def _run(self) -> Values:
-        while self.is_open:  # an eager task, as Python 3.12 knows them, begins before the others have joined
+        if self.is_open:  # an eager task, as Python 3.12 has them, begins before the others have joined
             await asyncio.sleep(0)
         return await self._read(self._operation.part(self._deadline), list(self._keys))
 

@@ -30,20 +30,24 @@ class Endpoint:
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
-async def dial(endpoint: Endpoint) -> HTTPConnection:
-    """Give a new connection. Raises OSError, of which ssl.SSLError is one, for the last address that failed."""
-    loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    connected = await _connect(addresses)
-    name = endpoint.host if endpoint.tls else None
-    try:
-        _, connection = await loop.create_connection(
-            lambda: HTTPConnection(loop), sock=connected, ssl=endpoint.tls, server_hostname=name
-        )
-    except BaseException:
-        connected.close()
-        raise
-    return connection
+async def dial(endpoint: Endpoint, *, within: float, silence: float) -> HTTPConnection:
+    """Return a new connection, made in so many seconds; ``silence`` is as HTTPConnection says.
+
+    Raises TimeoutError, and OSError, of which ssl.SSLError is one, for the last address that failed.
+    """
+    async with asyncio.timeout(within):
+        loop = asyncio.get_running_loop()
+        addresses = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+        connected = await _connect(addresses)
+        name = endpoint.host if endpoint.tls else None
+        try:
+            _, connection = await loop.create_connection(
+                lambda: HTTPConnection(loop, silence), sock=connected, ssl=endpoint.tls, server_hostname=name
+            )
+        except BaseException:
+            connected.close()
+            raise
+        return connection
 
 
 async def _connect(addresses: Sequence[AddrInfoType]) -> socket.socket:

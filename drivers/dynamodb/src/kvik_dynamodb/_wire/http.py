@@ -1,12 +1,29 @@
 """HTTP/1.1 on one connection that is kept alive: a request, its reply, the next request."""
 
 import asyncio
+import math
+import socket
+import struct
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import httptools
 
 _FIRST_FINAL_STATUS: Final = 200
 """RFC 9110, 15.2: replies below only announce the one that counts."""
+
+
+_LARGE: Final = 64 * 1024
+"""Bytes of a request that may take a while to be sent, so that it is looked after as it goes."""
+
+_LOOKS: Final = 4
+"""How often, within the longest silence, a large request is looked after."""
+
+
+_BYTES_ACKED: Final = 120
+"""Where Linux's struct tcp_info has tcpi_bytes_acked; man 7 tcp."""
+
+_TCP_INFO_SIZE: Final = 192
 
 
 class ConnectionBrokenError(Exception):
@@ -44,11 +61,13 @@ class Reply(NamedTuple):
 class HTTPConnection(asyncio.Protocol):
     """Exchange requests for replies, one at a time; ``is_open`` says whether it can take another.
 
+    ``silence``: seconds without a byte, in either direction, after which an exchange ends.
     ``idle_since`` and ``retires_at`` are times of the loop's clock, for the pool.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, silence: float = math.inf) -> None:
         self._loop = loop
+        self._silence = silence
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[Reply] | None = None
@@ -56,23 +75,29 @@ class HTTPConnection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._silent = True
         self._gone = loop.create_future()
-        self._ends_at = 0.0
+        self._deadline = 0.0
+        self._heard_at = 0.0
+        self._look_every = math.inf
+        self._acknowledged = 0
         self._alarm: asyncio.TimerHandle | None = None
         self.is_open = True
         self.was_used = False
         self.idle_since = 0.0
         self.retires_at = 0.0
 
-    async def exchange(self, request: bytes, ends_at: float) -> Reply:
-        """Send a request and give its reply.
+    async def exchange(self, request: bytes, deadline: float) -> Reply:
+        """Send a request and return its reply.
 
-        Raises TimeoutError when ``ends_at``, a time of the loop's clock, has come, and ConnectionBrokenError.
-        After these, and after a cancellation, the connection is closed.
+        Raises TimeoutError when ``deadline``, a time of the loop's clock, has come, or after too long a silence,
+        and ConnectionBrokenError. After these, and after a cancellation, the connection is closed.
         """
         waiter: asyncio.Future[Reply] = self._loop.create_future()
         self._waiter = waiter
         self._silent = True
-        self._set_alarm(ends_at)
+        self._deadline = deadline
+        self._heard_at = now = self._loop.time()
+        self._look_every = self._silence / _LOOKS if len(request) > _LARGE else math.inf
+        self._set_alarm(min(deadline, now + self._silence, now + self._look_every))
         self._transport.write(request)
         try:
             return await waiter
@@ -94,11 +119,10 @@ class HTTPConnection(asyncio.Protocol):
 
     # The time that a reply may take. One alarm serves many exchanges: most are over long before it goes off.
 
-    def _set_alarm(self, ends_at: float) -> None:
-        self._ends_at = ends_at
-        if self._alarm is None or ends_at < self._alarm.when():
+    def _set_alarm(self, moment: float) -> None:
+        if self._alarm is None or moment < self._alarm.when():
             self._clear_alarm()
-            self._alarm = self._loop.call_at(ends_at, self._on_alarm)
+            self._alarm = self._loop.call_at(moment, self._on_alarm)
 
     def _clear_alarm(self) -> None:
         if self._alarm is not None:
@@ -109,10 +133,20 @@ class HTTPConnection(asyncio.Protocol):
         self._alarm = None
         if self._waiter is None or self._waiter.done():
             return
-        if self._loop.time() < self._ends_at:
-            self._set_alarm(self._ends_at)
+        now = self._loop.time()
+        if self._look_every < math.inf:
+            self._note_what_was_sent(now)
+        ends_at = min(self._deadline, self._heard_at + self._silence)
+        if now < ends_at:
+            self._set_alarm(min(ends_at, now + self._look_every))
         else:
             self._waiter.set_exception(TimeoutError())
+
+    def _note_what_was_sent(self, now: float) -> None:
+        acknowledged = _acknowledged(self._transport)
+        if acknowledged != self._acknowledged:
+            self._acknowledged = acknowledged
+            self._heard_at = now
 
     # What the loop calls
 
@@ -121,6 +155,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._silent = False
+        self._heard_at = self._loop.time()
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -159,3 +194,16 @@ class HTTPConnection(asyncio.Protocol):
     def _fail(self, reason: str) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(ConnectionBrokenError(reason, silent=self._silent))
+
+
+def _acknowledged(transport: asyncio.Transport) -> int:
+    """Return how many bytes the peer has acknowledged, or something else that changes as bytes are sent.
+
+    A write succeeds as soon as the system has taken the bytes; on a slow link they leave it seconds later.
+    """
+    kernel = transport.get_extra_info("socket")
+    with suppress(AttributeError, OSError, struct.error):
+        information = kernel.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+        (acknowledged,) = struct.unpack_from("Q", information, _BYTES_ACKED)
+        return int(acknowledged)
+    return transport.get_write_buffer_size()  # not on Linux

@@ -30,10 +30,9 @@ class Lane:
     ) -> None:
         self._target = target
         self._events = events
-        self._connect_timeout = connect_timeout
-        self._read_timeout = read_timeout
         self._loop = asyncio.get_running_loop()
-        self._pool = Pool(partial(dial, endpoint), limit)
+        make = partial(dial, endpoint, within=connect_timeout, silence=read_timeout)
+        self._pool = Pool(make, limit, on_rest=partial(events.connected, "demand"))
         self._closed = False
 
     async def exchange(self, request: bytes, deadline: float) -> Reply:
@@ -76,13 +75,14 @@ class Lane:
     async def _exchange_on(self, connection: HTTPConnection, request: bytes, deadline: float) -> Reply:
         was_used = connection.was_used
         now = self._loop.time()
-        ends_at = min(deadline, now + self._read_timeout)
         try:
-            if ends_at <= now:
+            if deadline <= now:
                 raise out_of_time(self._target)
-            return await connection.exchange(request, ends_at)
+            return await connection.exchange(request, deadline)
         except TimeoutError:
-            if ends_at == deadline:
+            if was_used:  # its way may be gone without a word, and then theirs is too who have been heard no later
+                self._pool.forget_rested(since=now)
+            if self._loop.time() >= deadline:
                 raise timed_out(self._target, deadline - now, started=True) from None
             raise read_timed_out(self._target) from None
         except ConnectionBrokenError as error:
@@ -106,14 +106,13 @@ class Lane:
     async def _connect(self, deadline: float, reason: Literal["demand", "stale"]) -> HTTPConnection:
         if self._closed:
             raise closed(self._target)
-        left = deadline - self._loop.time()
-        if left <= 0:
+        if deadline <= self._loop.time():
             raise out_of_time(self._target)
         try:
-            async with asyncio.timeout(min(left, self._connect_timeout)):
+            async with asyncio.timeout_at(deadline):
                 connection = await self._pool.fresh()
         except TimeoutError:
-            too_late = out_of_time if left < self._connect_timeout else connect_timed_out
+            too_late = out_of_time if deadline <= self._loop.time() else connect_timed_out
             raise too_late(self._target) from None
         except (OSError, UnicodeError) as error:  # the latter for a name that DNS cannot have
             raise unreachable(self._target, error) from error

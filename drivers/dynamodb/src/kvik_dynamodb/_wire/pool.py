@@ -1,11 +1,12 @@
 """Connections, lent to one request at a time: at most so many, first come, first served."""
 
 import asyncio
+import math
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from .http import HTTPConnection
 
@@ -75,10 +76,22 @@ class Pool:
     Who has one of the ``places`` may take a connection, and gives it back before the place. ``dial`` makes one.
     Of those at rest the one used last is lent first, so that a few do all the work when there is little, and the
     others can go.
+
+    A caller whose time ends while a connection is being made leaves that to go on. The next one that needs a
+    connection waits for it; otherwise it comes to rest here, which ``on_rest`` is told. So there are never more
+    than ``limit`` connections, those being made included.
     """
 
-    def __init__(self, dial: Callable[[], Awaitable[HTTPConnection]], limit: int) -> None:
+    def __init__(
+        self,
+        dial: Callable[[], Coroutine[Any, Any, HTTPConnection]],
+        limit: int,
+        on_rest: Callable[[], None] = lambda: None,
+    ) -> None:
         self._dial = dial
+        self._on_rest = on_rest
+        self._dialing: set[asyncio.Task[HTTPConnection]] = set()
+        self._left: deque[asyncio.Task[HTTPConnection]] = deque()  # those of them that nobody waits for
         self._loop = asyncio.get_running_loop()
         self.places = Places(limit)
         self._idle: deque[HTTPConnection] = deque()  # the one at rest for the longest is first
@@ -97,10 +110,42 @@ class Pool:
 
     async def fresh(self) -> HTTPConnection:
         """Lend a new connection. Raises OSError."""
-        connection = await self._dial()
-        connection.retires_at = self._loop.time() + _LONGEST_LIFE * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+        if self._left:
+            with suppress(OSError):  # it had less time than one that begins now
+                return await self._lend_dialed(self._left.popleft())
+        dialing = self._loop.create_task(self._dial())
+        self._dialing.add(dialing)
+        dialing.add_done_callback(self._on_dialed)
+        return await self._lend_dialed(dialing)
+
+    async def _lend_dialed(self, dialing: asyncio.Task[HTTPConnection]) -> HTTPConnection:
+        try:
+            await asyncio.wait({dialing})  # which cancels nothing when its caller leaves
+        except BaseException:
+            self._left.append(dialing)
+            if dialing.done():
+                self._on_dialed(dialing)
+            raise
+        if dialing.cancelled():
+            raise ConnectionAbortedError("closed while connecting")
+        connection = self._new(dialing)
         self._lent.add(connection)
         return connection
+
+    def _new(self, dialing: asyncio.Task[HTTPConnection]) -> HTTPConnection:
+        connection = dialing.result()
+        connection.retires_at = self._loop.time() + _LONGEST_LIFE * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+        return connection
+
+    def _on_dialed(self, dialing: asyncio.Task[HTTPConnection]) -> None:
+        """Keep a connection for which nobody has waited to the end."""
+        self._dialing.discard(dialing)
+        if dialing not in self._left:
+            return
+        self._left.remove(dialing)
+        if not dialing.cancelled() and dialing.exception() is None:
+            self._on_rest()
+            self.give_back(self._new(dialing))
 
     def give_back(self, connection: HTTPConnection) -> None:
         """Keep a connection for the next request, if it can take one."""
@@ -110,18 +155,24 @@ class Pool:
             self._idle.append(connection)
             self._sweep = self._sweep or self._loop.call_later(_LONGEST_IDLE, self._drop_idle)
 
-    def forget_rested(self) -> None:
-        """Close what is at rest: one has turned out to be dead, so most will be."""
-        while self._idle:
-            self._idle.pop().abort()
+    def forget_rested(self, since: float = math.inf) -> None:
+        """Close what has rested since before a moment: one has turned out to be dead, so most will be."""
+        while self._idle and self._idle[0].idle_since < since:
+            self._idle.popleft().abort()
 
     async def close(self, grace: float) -> None:
         """Wait so many seconds for what is under way, then close everything."""
+        for dialing in self._left:
+            dialing.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self.places.all_free()
         if self._sweep is not None:
             self._sweep.cancel()
+        under_way = [*self._dialing]
+        for dialing in under_way:
+            dialing.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
         connections = [*self._idle, *self._lent]
         for connection in connections:
             connection.abort()
