@@ -14,7 +14,7 @@ from kvik_dynamodb import DynamoDB, DynamoDBError
 from support import eventually
 
 from .conftest import EventLog, Maker
-from .faults import FaultProxy, hold
+from .faults import JSON, Exchange, Fault, FaultProxy, hold, reply_of
 from .link import Link
 
 pytestmark = pytest.mark.usefixtures("nothing_leaks")
@@ -40,6 +40,15 @@ def over_link(new_driver: Maker, table: str, link: Link, session: boto3.Session)
 def wire_over_link(table: str, link: Link, session: boto3.Session) -> Maker:
     """Give a maker as of over_link, for what the wire alone does."""
     return partial(DynamoDB, table, "eu-west-1", link.url, session=session, transport="wire", **IMPATIENT)
+
+
+def always(reply: JSON) -> Fault:
+    """Answer at once, whatever was asked, so that only the link takes time."""
+
+    async def fault(_: Exchange) -> bytes:
+        return reply_of(reply)
+
+    return fault
 
 
 async def connect_four(db: DynamoDB, proxy: FaultProxy) -> None:
@@ -76,26 +85,9 @@ async def test_calls_that_a_black_out_met_all_succeed(over_link: Maker, link: Li
         assert await db.get_many([*values]) == values
 
 
-async def test_what_was_heard_since_is_kept(wire_over_link: Maker, link: Link, proxy: FaultProxy) -> None:
-    """A server that is slow with one answer costs no connection that others have used meanwhile."""
-    async with wire_over_link() as db:
-        await connect_four(db, proxy)
-        before = link.made
-        proxy.script.append(hold)
-        slow = asyncio.create_task(db.get("k"))
-        await proxy.stalled.acquire()
-        while not slow.done():
-            await asyncio.gather(db.get("a"), db.get("b"))
-            await asyncio.sleep(0.01)
-        assert await slow is None
-        assert link.made == before  # the repetition took one of the two
-        proxy.release()
-
-
 async def test_an_answer_may_take_as_long_as_it_flows(over_link: Maker, link: Link, proxy: FaultProxy) -> None:
     """A large value over a slow link takes twice read_timeout, and one request."""
-    async with over_link(read_timeout=10.0) as patient:
-        await patient.set("k", LARGE)
+    proxy.otherwise = always({"Item": {"pk": {"S": "k"}, "value": {"S": LARGE}}})
     async with over_link() as db:
         proxy.operations.clear()
         link.rate = 500_000
@@ -109,6 +101,7 @@ async def test_a_request_may_take_as_long_as_it_flows(
     wire_over_link: Maker, link: Link, proxy: FaultProxy
 ) -> None:
     """The same for a large value on its way to the server; boto3 waits from when the system has taken it."""
+    proxy.otherwise = always({})
     async with wire_over_link() as db:
         proxy.operations.clear()
         link.rate = 500_000

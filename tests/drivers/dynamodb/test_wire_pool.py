@@ -97,6 +97,19 @@ async def test_dead_connections_are_not_lent(pool: Pool) -> None:
     await pool.close(0)
 
 
+async def test_what_was_heard_since_is_kept(pool: Pool) -> None:
+    """Where one connection went silent, those go that have rested since before, and not those used meanwhile."""
+    first, second = await used(pool, 2)
+    assert pool.rested() is second
+    since = asyncio.get_running_loop().time()
+    pool.give_back(second)
+    pool.forget_rested(since)
+    assert not first.is_open
+    assert pool.rested() is second
+    pool.give_back(second)
+    await pool.close(0)
+
+
 async def test_places_are_given_in_order(pool: Pool) -> None:
     """First come, first served; one who gives up takes nobody's place."""
     for _ in range(3):
