@@ -21,7 +21,7 @@ from ._kv.contention import ATTEMPTS, retry_conflicts
 from ._kv.counters import check_delta
 from ._kv.driver import Driver
 from ._kv.entry import Entry, V
-from ._kv.expiry import TTL, seconds_of, time_left
+from ._kv.expiry import TTL, moment_after, seconds_of, time_left
 from ._kv.keys import Keys
 from ._kv.partial import told_by_keys
 from ._kv.single_flight import SingleFlight
@@ -454,7 +454,7 @@ class KV(Generic[V]):
             return None
         seconds = seconds_of(ttl)
         self._driver.need("expiry", operation)
-        return self._driver.clock() + seconds
+        return moment_after(seconds, self._driver.clock())
 
     async def _find_text(self, physical: str, operation: str) -> Entry[str] | None:
         self._driver.need("conditional", operation)

@@ -7,21 +7,24 @@ from typing import Final, TypeAlias
 TTL: TypeAlias = timedelta | float
 """A time to live: a timedelta, or seconds; above 0."""
 
-_MAX_SECONDS: Final = timedelta.max.total_seconds()  # 2.7 million years
+_LATEST: Final = 1e11
+"""The latest moment at which a key expires, in the year 5138: calendars and milliseconds as floats still hold it."""
 
 
 def seconds_of(ttl: TTL) -> float:
-    """Return a time to live in seconds, at most those of `timedelta.max`.
-
-    TypeError for another type, ValueError unless it is finite and above 0.
-    """
+    """Return a time to live in seconds; TypeError for another type, ValueError unless it is finite and above 0."""
     if isinstance(ttl, timedelta):
         ttl = ttl.total_seconds()
     if isinstance(ttl, bool) or not isinstance(ttl, int | float):
         raise TypeError(f"ttl must be a timedelta or a number of seconds, not {type(ttl).__name__}")
     if not 0 < ttl < math.inf:
         raise ValueError(f"ttl must be finite and above 0 seconds, not {ttl!r}")
-    return float(min(ttl, _MAX_SECONDS))
+    return float(min(ttl, _LATEST))
+
+
+def moment_after(seconds: float, now: float) -> float:
+    """Return the moment so many seconds from now, or the latest that a key can have."""
+    return min(now + seconds, _LATEST)
 
 
 def time_left(expires_at: float, now: float) -> timedelta:
