@@ -1,5 +1,6 @@
 """WebSockets over a real connection."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -12,11 +13,28 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import kvik
 from kvik import App, Context, MemoryStore
-from support import serving
+from kvik._requests import handshake
+from support import eventually, serving
 
 
 def _url(client: Any, path: str) -> str:
     return f"ws://{client.base_url.host}:{client.base_url.port}{path}"
+
+
+async def _echo(ctx: Context) -> None:
+    await ctx.websocket.accept()
+    async for text in ctx.websocket.iter_text():
+        await ctx.websocket.send_text(text)
+
+
+async def _receive_bytes(ctx: Context) -> None:
+    await ctx.websocket.accept()
+    await ctx.websocket.receive_bytes()
+
+
+async def _receive_json(ctx: Context) -> None:
+    await ctx.websocket.accept()
+    await ctx.websocket.receive_json()
 
 
 def _app() -> App:
@@ -47,6 +65,10 @@ def _app() -> App:
     @app.get("/http")
     async def http(ctx: Context) -> Any:
         return ctx.websocket
+
+    app.websocket("/text")(_echo)
+    app.websocket("/bytes")(_receive_bytes)
+    app.websocket("/json")(_receive_json)
 
     async def mounted(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -141,3 +163,112 @@ async def test_without_the_denial_extension_a_handshake_is_closed() -> None:
 
     await _app()({"type": "websocket", "path": "/none", "headers": []}, receive, send)
     assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "code", "reason"),
+    [
+        ("/text", b"binary", 1003, "expected a text message"),
+        ("/bytes", "text", 1003, "expected a binary message"),
+        ("/json", b"{}", 1003, "expected a text message"),
+        ("/json", "{", 1007, "expected JSON"),
+    ],
+)
+async def test_an_unexpected_message_closes_the_connection(
+    path: str, message: str | bytes, code: int, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the handler does not wait for is the client's mistake: a code that says so, and no ERROR."""
+    async with serving(_app()) as client, connect(_url(client, path), proxy=None) as socket:
+        await socket.send(message)
+        with pytest.raises(ConnectionClosed) as caught:
+            await socket.recv()
+    assert caught.value.rcvd is not None
+    assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (code, reason)
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert '"websocket.rejected"' in output.out
+
+
+@pytest.mark.usefixtures("both_protocols")
+@pytest.mark.parametrize("when", ["handshake", "accepted", "told"])
+async def test_a_client_that_leaves_ends_its_handler(
+    when: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler that waits for something else, before or after it was told, is cancelled, and that is no ERROR."""
+    for name in ("_BEFORE_CANCELLING", "_FOR_A_MESSAGE", "_AFTER_TELLING"):
+        monkeypatch.setattr(handshake, name, 0.05)
+    ended = asyncio.Event()
+    received: list[str] = []
+    app = App()
+
+    @app.websocket("/work")
+    async def work(ctx: Context) -> None:
+        try:
+            if when != "handshake":
+                await ctx.websocket.accept()
+            if when == "told":
+                received.extend([text async for text in ctx.websocket.iter_text()])
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    async with serving(app) as client:
+        if when == "handshake":
+            with pytest.raises(TimeoutError):
+                await connect(_url(client, "/work"), open_timeout=0.1, proxy=None)
+        else:
+            async with connect(_url(client, "/work"), proxy=None) as socket:
+                await socket.send("first")
+                await socket.send("second")
+        await asyncio.wait_for(ended.wait(), 20)
+    assert received == (["first", "second"] if when == "told" else [])
+    assert capsys.readouterr().err == ""
+
+
+async def test_messages_sent_before_the_client_left_are_received() -> None:
+    """A handler that is slower than its client sees all that was sent before the close."""
+    received: list[str] = []
+    app = App()
+
+    @app.websocket("/slow")
+    async def slow(ctx: Context) -> None:
+        await ctx.websocket.accept()
+        async for text in ctx.websocket.iter_text():
+            await asyncio.sleep(0.002)
+            received.append(text)
+
+    async with serving(app) as client:
+        async with connect(_url(client, "/slow"), proxy=None) as socket:
+            for number in range(50):
+                await socket.send(str(number))
+        await eventually(lambda: len(received) == 50)
+
+
+@pytest.mark.usefixtures("both_protocols")
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://good.example", 101),
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("http://good.example", 403),
+        (None, 101),
+        ("the server's own", 101),
+    ],
+)
+@pytest.mark.parametrize("path", ["/text", "/in/ws/7"])
+async def test_origins_that_are_not_listed_open_no_websocket(
+    origin: str | None, status: int, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Browsers leave it to the server: a page of a site that is not listed is refused, also at a mounted app."""
+    monkeypatch.setenv("ACCESS_CONTROL_ALLOW_ORIGIN", "https://good.example, https://other.example")
+    async with serving(_app()) as client:
+        url = _url(client, path)
+        origin = url.replace("ws:", "http:").removesuffix(path) if origin == "the server's own" else origin
+        if status == 101:
+            async with connect(url, origin=origin, proxy=None):  # type: ignore[arg-type] # a str will do
+                return
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(url, origin=origin, proxy=None)  # type: ignore[arg-type] # a str will do
+    assert refused.value.response.status_code == status
+    assert b"origin is not allowed" in refused.value.response.body

@@ -60,6 +60,7 @@ class Container:
         self.background = BackgroundWork(self.logger, self.handler_threads)
         self.has_run = False  # by app.run()
         self.stopping = asyncio.Event()  # set when the app is to stop: streams of events end
+        self.handshakes: set[asyncio.Timeout] = set()  # of the WebSockets that are not accepted yet
         self.cutting_off = False  # the grace period is over: requests are being cancelled
         self.bad_settings += self.tracing.bad_settings
 

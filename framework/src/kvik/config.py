@@ -105,6 +105,7 @@ class Settings:
     max_header_size: int = _setting(parse_header_size, 64 * 1024)
     header_timeout: float = _setting(parse_timeout, 10.0)
     body_timeout: float = _setting(parse_timeout, 30.0)
+    send_timeout: float = _setting(parse_timeout, 30.0)
     access_control_allow_origin: str = _setting(parse_origins, "*", may_be_empty=True)
     access_control_allow_headers: str = _setting(parse_header_names, "")
     access_control_allow_credentials: bool = _setting(parse_bool, default=False)

@@ -72,6 +72,10 @@ class CORS:
         origin = request_headers.get(b"origin", b"")
         return origin if origin in self._origins else b""
 
+    def allows(self, origin: bytes) -> bool:
+        """Tell whether the policy lets a page of this origin call."""
+        return not self._names_origins or origin in self._origins
+
     def _headers(self, origin: bytes, methods: str) -> RawHeaders:
         """Give the headers of an answer to an origin on a path that has these methods; not to be changed."""
         if not self._enabled:

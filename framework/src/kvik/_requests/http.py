@@ -11,6 +11,7 @@ from .cors import CORS
 from .dispatch import Dispatch, keep_outgoing
 from .failures import failure_of
 from .framing import framed_handshake
+from .handshake import Handshakes
 from .headers import first_values
 from .interruption import ASGIIncoming, Incoming
 from .outgoing import ASGIOutgoing, Outgoing
@@ -35,9 +36,9 @@ class RequestPath:
     ) -> None:
         self._container = container
         self._dispatch = dispatch
-        self._websockets = middleware or websockets
         self._middleware = middleware
         self.cors = cors
+        self._websockets = Handshakes(container, cors, middleware or websockets)
         self.find = dispatch.find
         self.is_straight = middleware is None and not wrapped
 

@@ -1,10 +1,8 @@
 """WebSockets: find the route, call the handler with a Context, and close with a code that tells why."""
 
-import asyncio
-import contextlib
+from typing import Any
 
 import msgspec
-from starlette.responses import Response as StarletteResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -12,13 +10,13 @@ from .._container import Container
 from .._logs.logging import request_ids
 from ..context import Context
 from ..errors import HTTPError
+from .denial import deny
 from .endpoints import Endpoint
 from .interruption import ASGIIncoming
 from .mounting import child_scope, raw_path_of
 from .routing import Match, Router
 
-_CLOSE_TIMEOUT = 1.0
-_INTERNAL_ERROR = 1011  # RFC 6455, 7.4.1
+_UNSUPPORTED_DATA, _INVALID_PAYLOAD, _INTERNAL_ERROR = 1003, 1007, 1011  # RFC 6455, 7.4.1
 
 
 class Handshake(msgspec.Struct, eq=False):
@@ -26,6 +24,46 @@ class Handshake(msgspec.Struct, eq=False):
 
     correlation_id: str
     match: Match
+
+
+class UnexpectedMessage(Exception):
+    """Raised when a client sends something other than what the handler waits for."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class _WebSocket(WebSocket):
+    """Starlette's WebSocket, which tells a client's wrong message from a mistake of the handler."""
+
+    async def receive_text(self) -> str:
+        try:
+            text: str | None = await super().receive_text()
+        except KeyError:
+            text = None
+        if text is None:
+            raise UnexpectedMessage(_UNSUPPORTED_DATA, "expected a text message")
+        return text
+
+    async def receive_bytes(self) -> bytes:
+        try:
+            data: bytes | None = await super().receive_bytes()
+        except KeyError:
+            data = None
+        if data is None:
+            raise UnexpectedMessage(_UNSUPPORTED_DATA, "expected a binary message")
+        return data
+
+    async def receive_json(self, mode: str = "text") -> Any:
+        try:
+            return await super().receive_json(mode)
+        except (KeyError, TypeError, AttributeError):  # servers leave the other kind out, or send None
+            kind = "a text" if mode == "text" else "a binary"
+            raise UnexpectedMessage(_UNSUPPORTED_DATA, f"expected {kind} message") from None
+        except ValueError:
+            raise UnexpectedMessage(_INVALID_PAYLOAD, "expected JSON") from None
 
 
 class WebSockets:
@@ -37,14 +75,14 @@ class WebSockets:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        websocket = WebSocket(scope, receive, send)
+        websocket = _WebSocket(scope, receive, send)
         try:
             match = self._router.find("WEBSOCKET", raw_path_of(scope))
         except HTTPError as error:
-            await self._deny(error, websocket, receive)
+            await deny(error, self._container, scope, receive=receive, send=send)
             return
         if match.route is None:
-            await self._deny(HTTPError(404, "route not registered"), websocket, receive)
+            await deny(HTTPError(404, "route not registered"), self._container, scope, receive=receive, send=send)
             return
         endpoint = match.route.endpoint
         if endpoint.is_mounted:
@@ -62,36 +100,14 @@ class WebSockets:
                 await websocket.close()
         except WebSocketDisconnect:
             self._container.logger.debug("websocket.client_gone")
+        except UnexpectedMessage as error:
+            self._container.logger.info("websocket.rejected", code=error.code, error=error.reason)
+            await websocket.close(error.code, error.reason)
         except Exception as error:  # noqa: BLE001 - a user's handler may raise anything; the client is told
             if websocket.application_state is WebSocketState.CONNECTING:
-                await self._deny(error, websocket, receive)
+                await deny(error, self._container, websocket.scope, receive=receive, send=websocket.send)
             elif websocket.application_state is WebSocketState.CONNECTED:
                 self._container.log_failure(error)
                 await websocket.close(_INTERNAL_ERROR, "Internal Server Error")
         finally:
             context._close()
-
-    async def _deny(self, error: Exception, websocket: WebSocket, receive: Receive) -> None:
-        """Answer the handshake with the error, as any other request would be."""
-        reply = self._container.log_failure(error).reply(self._container.settings.error_format)
-        if websocket.application_state is WebSocketState.CONNECTING and "websocket.http.response" in (
-            websocket.scope.get("extensions") or {}
-        ):
-            response = StarletteResponse(reply.body, reply.status)
-            response.raw_headers = [*reply.head()]
-            await websocket.send_denial_response(response)
-            await _until_closed(receive)
-        else:
-            await websocket.close()
-
-
-async def _until_closed(receive: Receive) -> None:
-    """Wait for the end of a refused connection: uvicorn takes a return before it for an error of the app.
-
-    It tells of the end twice: when the answer is written, and when the connection is gone.
-    """
-    ends = 0
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_CLOSE_TIMEOUT):
-            while ends < 2:  # noqa: PLR2004 - see above
-                ends += (await receive())["type"] == "websocket.disconnect"

@@ -19,6 +19,7 @@ from ..errors import HTTPError
 from .body_pace import Arrival, LingeringTransport
 from .deadline import Deadline
 from .refusal import check_headers, head_size, header_too_large, is_clear, meaning, refusal
+from .sending import SendingClock, reset
 
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 16 * 1024 * 1024
@@ -51,6 +52,8 @@ class Connection(HttpToolsProtocol):
     """How much more input is worth throwing away; None where input is wanted."""
     _deaf = False
     """No request is taken any more."""
+    _handshake_waits = False
+    """A WebSocket is to be opened when the requests before it are answered."""
     first_values: FirstValues
     """The headers of the latest request."""
     _last_words = b""
@@ -63,10 +66,12 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self._deadline = Deadline(self.loop, self._on_deadline)
         self._deadline.set(self._settings.header_timeout)
+        self._sending = SendingClock(transport, self._settings.send_timeout, self._on_stalled)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self._deadline.close()
+        self._sending.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -106,11 +111,25 @@ class Connection(HttpToolsProtocol):
 
     def _upgrade(self) -> None:
         if self._should_upgrade():
-            self.handle_websocket_upgrade()  # from here on the connection is the WebSocket's; no deadline is set
+            self._deadline.clear()
+            if self._busy:  # its answer goes first
+                self._handshake_waits = self._deaf = True
+            else:
+                self.handle_websocket_upgrade()
         else:
             # A request to change to another protocol is answered in this one, and its body was not parsed
             self.cycle.keep_alive = False
             self._deaf = True
+
+    def handle_websocket_upgrade(self) -> None:
+        """Let a WebSocket have the connection, if its library takes the handshake; else that is refused."""
+        super().handle_websocket_upgrade()
+        websocket = self.transport.get_protocol()
+        if not getattr(websocket, "handshake_initiated", True):  # a body, too many headers, one that is too long
+            self.connections.discard(websocket)
+            self.connections.add(self)
+            self.transport.set_protocol(self)
+            self._refuse(HTTPError(400, "malformed request: not a WebSocket's handshake"))
 
     # What the parser finds
 
@@ -177,6 +196,8 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
         if self._last_words:
             self._say_last_words()
+        elif self._handshake_waits:
+            self.handle_websocket_upgrade()
         elif not self._deaf:
             self._rest()
 
@@ -186,6 +207,14 @@ class Connection(HttpToolsProtocol):
             super().shutdown()
         else:
             self._close()
+
+    def give_up(self) -> None:
+        """Wait no longer for a client, be it for the rest of a body or for its reading the answer."""
+        if self.transport.is_closing() or (self._busy and self.cycle.response_started):
+            reset(self.transport)
+        elif self._busy and self._at == "body":
+            self._refuse(HTTPError(503, "server is shutting down"))
+            self._close()  # there is no time to linger
 
     @property
     def _busy(self) -> bool:
@@ -257,6 +286,21 @@ class Connection(HttpToolsProtocol):
         ip = self.client[0] if self.client else ""
         self._container.logger.info("request.rejected", error=error, ip=ip, **fields)
 
+    def pause_writing(self) -> None:
+        """Time the client's reading, now that it is behind."""
+        super().pause_writing()
+        self._sending.start()
+
+    def resume_writing(self) -> None:
+        """Take note that the client has read."""
+        super().resume_writing()
+        self._sending.stop()
+
+    def _on_stalled(self) -> None:
+        ip = self.client[0] if self.client else ""
+        self._container.logger.info("client.not_reading", seconds=self._settings.send_timeout, ip=ip)
+        reset(self.transport)
+
     # The body of a request that comes in more than one piece
 
     def _watch_body(self) -> None:
@@ -308,6 +352,7 @@ class Connection(HttpToolsProtocol):
     def _end(self) -> None:
         """Wait no longer for what a closed connection's client should do, but that it reads its answer."""
         if self.transport.get_write_buffer_size():
+            self._sending.start()
             self._deadline.set(_FAREWELL_SECONDS)
         else:
             self.transport.abort()

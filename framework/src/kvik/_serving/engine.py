@@ -1,6 +1,8 @@
 """Which protocol an app is served with: the direct one, or uvicorn's own through ASGI."""
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Receive
@@ -21,6 +23,17 @@ def connection_class_for(container: Container, path: Callable[[], RequestPath]) 
     return _direct_class(container, path) or connection_class(container)
 
 
+def websocket_protocol(container: Container) -> Callable[..., asyncio.Protocol]:
+    """Return what makes the protocol of one WebSocket; its library, which imports slowly, comes with the first."""
+
+    def make(**options: Any) -> asyncio.Protocol:
+        from .websocket_connection import WebSocketConnection  # noqa: PLC0415 - see above
+
+        return WebSocketConnection(container, **options)
+
+    return make
+
+
 def use_under_uvicorn(
     app: ASGIApp, receive: Receive, container: Container, path: Callable[[], RequestPath]
 ) -> None:
@@ -35,6 +48,8 @@ def use_under_uvicorn(
         return
     if config.http_protocol_class is HttpToolsProtocol and _innermost(config) is app:
         config.http_protocol_class = _direct_class(container, path) or HttpToolsProtocol
+        if config.ws == "auto" and config.http_protocol_class is not HttpToolsProtocol:
+            config.ws_protocol_class = websocket_protocol(container)  # type: ignore[assignment] # it is called
 
 
 def _innermost(config: uvicorn.Config) -> object:

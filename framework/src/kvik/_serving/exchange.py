@@ -38,7 +38,8 @@ class Exchange(Outgoing):
     body = b""
     keep_alive = True
     """Until the server shuts down."""
-    response_complete = False
+    response_started = response_complete = False
+    """What is sent in pieces is sent by a cycle of uvicorn's, which is then the connection's."""
     client_left = False
     _body_due = True
     _is_watched = False

@@ -1,6 +1,5 @@
 """`app.run()`: take the ports, and serve in this process or in several."""
 
-import asyncio
 import os
 import socket
 import sys
@@ -12,7 +11,7 @@ import uvicorn
 from .._container import Container
 from .._requests.http import RequestPath
 from .ending import end_at_once
-from .engine import connection_class_for
+from .engine import connection_class_for, websocket_protocol
 from .ports import bind
 from .run_call import check_run_call
 from .server import Server, run
@@ -38,7 +37,7 @@ def serve(app: Any, container: Container, path: Callable[[], RequestPath]) -> No
         app,
         loop="uvloop",
         http=connection_class_for(container, path),
-        ws=_websocket_protocol,  # type: ignore[arg-type] # it is called as the class would be
+        ws=websocket_protocol(container),  # type: ignore[arg-type] # it is called as the class would be
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -59,14 +58,6 @@ def serve(app: Any, container: Container, path: Callable[[], RequestPath]) -> No
             end_at_once(1)  # the interpreter would wait for them, for ever if need be
     if status:
         sys.exit(status)
-
-
-def _websocket_protocol(**options: Any) -> asyncio.Protocol:
-    """Make uvicorn's protocol for one WebSocket; its library, which takes a while to import, is with the first."""
-    from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol  # noqa: PLC0415 - see above
-
-    protocol: asyncio.Protocol = AutoWebSocketsProtocol(**options)  # type: ignore[misc] # a dependency: not None
-    return protocol
 
 
 def _can_fork(container: Container) -> bool:

@@ -7,7 +7,7 @@ import gc
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -20,6 +20,10 @@ _DEBUG_SIGNALS = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Wind
 
 AFTER_CANCEL = 1.0
 """Seconds that cancelled requests get to end."""
+
+_PATIENCE_WITH_CLIENTS = 0.75
+"""The part of the grace period after which a client is given up that has not sent all of its request, or not read
+all of its answer: an endless stream would use up the rest as well."""
 
 _POLL = 0.05
 
@@ -86,11 +90,22 @@ class Server(uvicorn.Server):
             server.close()
         for listener in listeners:
             listener.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        if not await self._idle_within(self._grace_period):
+        for handshake in self._container.handshakes:
+            handshake.reschedule(asyncio.get_running_loop().time())
+        self._for_each_connection(lambda connection: connection.shutdown())
+        try:
+            await self._drain()
+        finally:
+            await self.lifespan.shutdown()
+
+    async def _drain(self) -> None:
+        """Let requests end: clients have the first part of the grace period to do theirs, handlers all of it."""
+        patience = _PATIENCE_WITH_CLIENTS * self._grace_period
+        if await self._idle_within(patience):
+            return
+        self._for_each_connection(lambda connection: connection.give_up())
+        if not await self._idle_within(self._grace_period - patience):
             await self._cut_off()
-        await self.lifespan.shutdown()
 
     async def _idle_within(self, seconds: float) -> bool:
         end = time.monotonic() + seconds
@@ -107,8 +122,16 @@ class Server(uvicorn.Server):
         for task in tasks:
             task.cancel()
         await self._idle_within(AFTER_CANCEL)
+        self._for_each_connection(lambda connection: connection.transport.abort())
+
+    def _for_each_connection(self, do: Callable[[Any], object]) -> None:
+        """Do something to each connection; one for which it fails is cut, and keeps nothing from the others."""
         for connection in list(self.server_state.connections):
-            connection.transport.close()  # an idle WebSocket, or a client that reads no more
+            try:
+                do(connection)
+            except Exception as error:
+                self._logger.error("shutdown.connection_failed", exc_info=error)
+                connection.transport.abort()
 
 
 def run(server: Server, listener: socket.socket) -> int:

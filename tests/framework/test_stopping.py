@@ -1,0 +1,296 @@
+"""What clients leave unfinished, and what that means for the stop, for threads and for memory."""
+
+import contextlib
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support import Program, program, until
+
+MAIN = """
+import asyncio, os
+from kvik import App, File, Raw, Stream
+
+app = App()
+BIG = "x" * 6_000_000
+
+@app.get("/slow")
+async def slow(ctx):
+    os.write(1, b"at work\\n")
+    await asyncio.sleep(0.5)
+    return "answered"
+
+@app.get("/big")
+async def big(ctx):
+    return Raw(BIG)
+
+@app.get("/file")
+async def file(ctx):
+    return File("big.bin")
+
+@app.get("/fast-stream")
+async def fast_stream(ctx):
+    async def source():
+        try:
+            while True:
+                yield b"x" * 65536
+                await asyncio.sleep(0)
+        finally:
+            ctx.logger.info("source closed")
+    return Stream(source(), content_type="text/plain")
+
+@app.websocket("/fast-socket")
+async def fast_socket(ctx):
+    await ctx.websocket.accept()
+    try:
+        while True:
+            await ctx.websocket.send_text("x" * 65536)
+    finally:
+        ctx.logger.info("source closed")
+
+@app.post("/body")
+async def body(ctx):
+    return len(await ctx.body())
+
+@app.post("/body-in-thread")
+def body_in_thread(ctx):
+    return len(ctx.wait(ctx.body()))
+
+@app.get("/events")
+async def events(ctx):
+    return Stream(endless(), content_type="text/event-stream")
+
+@app.get("/stream")
+async def stream(ctx):
+    return Stream(endless(), content_type="text/plain")
+
+async def endless():
+    while True:
+        yield "tick"
+        await asyncio.sleep(0.3)
+
+@app.websocket("/socket")
+async def websocket(ctx):
+    await ctx.websocket.accept()
+    async for text in ctx.websocket.iter_text():
+        pass
+
+@app.websocket("/waiting")
+async def waiting(ctx):
+    await ctx.websocket.accept()
+    await asyncio.sleep(60)
+
+@app.websocket("/never")
+async def never(ctx):
+    await asyncio.sleep(60)
+
+@app.on_stop
+async def stop(ctx):
+    ctx.logger.info("stop hook")
+
+if __name__ == "__main__":
+    import resource
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+    app.run()
+"""
+
+HOST = b"Host: x\r\n"
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+HANDSHAKE = HOST + UPGRADE + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+BODY = b" HTTP/1.1\r\n" + HOST + b"Content-Length: 10\r\n\r\n12345"
+
+UNFINISHED: list[tuple[bytes, bytes]] = [
+    (b"", b""),
+    (b"GET / HT", b""),
+    (b"GET /socket HTTP/1.1\r\n" + UPGRADE, b""),
+    (b"GET /never HTTP/1.1\r\n" + HANDSHAKE + b"\r\n", b""),
+    (b"GET / HTTP/1.1\r\n" + HANDSHAKE + b"Content-Length: 3\r\n\r\nabc", b""),
+    (b"GET / HTTP/1.1\r\n" + HANDSHAKE + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", b""),
+    (b"GET / HTTP/1.1\r\n" + HANDSHAKE + b"X: y\r\n" * 200 + b"\r\n", b""),
+    (b"GET / HTTP/1.1\r\n" + HANDSHAKE + b"X: " + b"y" * 9000 + b"\r\n\r\n", b""),
+    (b"POST /body" + BODY, b""),
+    (b"POST /body-in-thread" + BODY, b""),
+    (b"GET /socket HTTP/1.1\r\n" + HANDSHAKE + b"\r\n", b"101"),
+    (b"GET /waiting HTTP/1.1\r\n" + HANDSHAKE + b"\r\n", b"101"),
+    (b"GET /events HTTP/1.1\r\n" + HOST + b"\r\n", b"200"),
+    (b"GET /stream HTTP/1.1\r\n" + HOST + b"\r\n", b"200"),
+]
+"""What is sent, and the status of what is answered so far."""
+
+
+@pytest.fixture
+def main(tmp_path: Path) -> Path:
+    path = tmp_path / "main.py"
+    path.write_text(MAIN)
+    return path
+
+
+@pytest.fixture(scope="module", params=["auto", "asgi"])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """Run the program with short limits, for the tests that do not end it."""
+    folder = tmp_path_factory.mktemp("running")
+    (folder / "main.py").write_text(MAIN)
+    (folder / "big.bin").write_bytes(b"x" * 20_000_000)
+    environ = {"HTTP_ENGINE": request.param, "HEADER_TIMEOUT": "300ms", "SEND_TIMEOUT": "400ms"}
+    with program(folder / "main.py", folder, **environ) as started:
+        yield started
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, before[1]), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def _messages(running: Program) -> list[str]:
+    return [event["message"] for event in running.events]
+
+
+def _connect(running: Program, *, receive_buffer: int | None = None) -> socket.socket:
+    address = httpx.URL(running.url)
+    client = socket.socket()
+    if receive_buffer is not None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    client.settimeout(20)
+    client.connect((address.host, address.port))
+    return client
+
+
+# The stop
+
+
+@pytest.mark.usefixtures("many_files")
+@pytest.mark.parametrize(("workers", "engine"), [("1", "auto"), ("2", "asgi")])
+def test_no_unfinished_connection_changes_the_stop(main: Path, tmp_path: Path, workers: str, engine: str) -> None:
+    """1000 connections in every unfinished state: at SIGTERM requests are answered, hooks run, the exit is 0."""
+    environ = {"HTTP_WORKERS": workers, "HTTP_ENGINE": engine, "SHUTDOWN_GRACE_PERIOD": "2s"}
+    with program(main, tmp_path, **environ) as running, contextlib.ExitStack() as stack:
+        for _ in range(70):
+            for data, status in UNFINISHED:
+                client = stack.enter_context(_connect(running))
+                client.sendall(data)
+                if status:
+                    assert client.recv(12)[9:] == status
+        for _ in range(20):
+            client = stack.enter_context(_connect(running, receive_buffer=4096))
+            client.sendall(b"GET /big HTTP/1.1\r\n" + HOST + b"\r\n")
+        in_flight = [stack.enter_context(_connect(running)) for _ in range(10)]
+        for client in in_flight:
+            client.sendall(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
+        until(lambda: running.output.count("at work\n") == len(in_flight))
+        started = time.monotonic()
+        status_ = running.terminate()
+        seconds = time.monotonic() - started
+        assert all(b"answered" in client.recv(65536) for client in in_flight)
+    assert status_ == 0, running.output[-3000:]
+    assert seconds < 3
+    assert _messages(running).count("stop hook") == int(workers)
+    assert not [event for event in running.events if event["level"] == "ERROR"]
+
+
+# Handshakes
+
+
+def test_a_handshake_that_is_no_websockets_is_400(running: Program) -> None:
+    """What the WebSocket's library does not take is refused in the envelope, and the connection ends."""
+    for data, _ in UNFINISHED:
+        if b"abc" in data or len(data) > 1000:
+            with _connect(running) as client:
+                client.sendall(data)
+                answer = _rest(client)
+                assert answer.startswith(b"HTTP/1.1 400 "), data[-40:]
+                assert b'{"error":{"message":"' in answer
+
+
+def test_a_handshake_that_the_handler_never_accepts_ends(running: Program) -> None:
+    """HEADER_TIMEOUT holds for all of a handshake, the handler's part too; afterwards there is no limit."""
+    with _connect(running) as accepted, _connect(running) as client:
+        accepted.sendall(b"GET /waiting HTTP/1.1\r\n" + HANDSHAKE + b"\r\n")
+        assert accepted.recv(12) == b"HTTP/1.1 101"
+        client.sendall(b"GET /never HTTP/1.1\r\n" + HANDSHAKE + b"\r\n")
+        answer = _rest(client)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"WebSocket was not accepted within 0.3 seconds" in answer
+        accepted.recv(4096)
+        accepted.sendall(b"\x89\x80\0\0\0\0")
+        assert accepted.recv(2) == b"\x8a\x00"  # a pong
+
+
+def test_a_handshake_waits_for_the_answers_before_it(running: Program) -> None:
+    """Behind requests that are still running, the 101 comes when they are answered, in their order."""
+    with _connect(running) as client:
+        request = b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n"
+        client.sendall(request * 2 + b"GET /socket HTTP/1.1\r\n" + HANDSHAKE + b"\r\n")
+        received = b""
+        while b"HTTP/1.1 101" not in received:
+            received += client.recv(4096)
+        assert [part[:3] for part in received.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200", b"101"]
+
+
+# Clients that do not read
+
+
+@pytest.mark.parametrize("path", ["/big", "/fast-stream", "/file", "/fast-socket"])
+def test_a_client_that_does_not_read_is_cut(running: Program, path: str) -> None:
+    """After SEND_TIMEOUT without a byte taken the connection is gone, and what works for it ends."""
+    handshake = HANDSHAKE if path == "/fast-socket" else HOST
+    running.news()
+    news: list[str] = []
+
+    def has_happened(message: str) -> bool:
+        news.extend(running.news())
+        return any(message in line for line in news)
+
+    with _connect(running, receive_buffer=4096) as client:
+        client.sendall(b"GET " + path.encode() + b" HTTP/1.1\r\n" + handshake + b"\r\n")
+        until(lambda: has_happened("client.not_reading"))
+        if path.startswith("/fast"):
+            until(lambda: has_happened("source closed"))
+        with pytest.raises(ConnectionResetError):
+            _rest(client)
+
+
+def test_a_client_that_reads_slowly_is_not_cut(running: Program) -> None:
+    """Who takes some of the answer now and then has SEND_TIMEOUT anew each time."""
+    with _connect(running, receive_buffer=65536) as client:
+        client.sendall(b"GET /big HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n")
+        size = 0
+        for _ in range(10):
+            size += len(client.recv(400_000, socket.MSG_WAITALL))
+            time.sleep(0.1)
+        size += len(_rest(client))
+    assert size > 6_000_000
+
+
+def test_pings_without_end_take_no_memory(main: Path, tmp_path: Path) -> None:
+    """A client that sends pings and reads no answers, or sends empty fragments, is not stored for."""
+    with program(main, tmp_path) as running, _connect(running, receive_buffer=4096) as client:
+        client.sendall(b"GET /waiting HTTP/1.1\r\n" + HANDSHAKE + b"\r\n")
+        assert client.recv(12) == b"HTTP/1.1 101"
+        before = _memory(running)
+        ping = b"\x89\xfd\0\0\0\0" + b"p" * 125
+        for _ in range(30):
+            client.sendall(ping * 8000)  # 30 MB in all
+        client.sendall(b"\x01\x81\0\0\0\0a" + b"\x00\x80\0\0\0\0" * 400_000)
+        client.sendall(ping * 8000)
+        assert _memory(running) - before < 12_000
+
+
+def _memory(running: Program) -> int:
+    """Give the resident memory in KiB."""
+    status = Path(f"/proc/{running.process.pid}/status").read_text(encoding="utf-8")
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+def _rest(client: socket.socket) -> bytes:
+    received = b""
+    while data := client.recv(1_000_000):
+        received += data
+    return received
