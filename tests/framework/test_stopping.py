@@ -190,7 +190,7 @@ def test_no_unfinished_connection_changes_the_stop(main: Path, tmp_path: Path, w
         seconds = time.monotonic() - started
         assert all(b"answered" in client.recv(65536) for client in in_flight)
     assert status_ == 0, running.output[-3000:]
-    assert seconds < 3
+    assert seconds < 6  # on a machine that is busy with others
     assert _messages(running).count("stop hook") == int(workers)
     assert not [event for event in running.events if event["level"] == "ERROR"]
 
