@@ -62,7 +62,7 @@ class Clock:
 @pytest.fixture(scope="session")
 def raw(dynamodb_endpoint: str) -> "Iterator[DynamoDBClient]":
     """Give a plain boto3 client, to see what the driver really did."""
-    client = boto3.client("dynamodb", region_name="eu-west-1", endpoint_url=dynamodb_endpoint)
+    client = boto3.Session().client("dynamodb", region_name="eu-west-1", endpoint_url=dynamodb_endpoint)
     yield client
     client.close()
 
@@ -199,6 +199,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, loader: Loader
     """Shut the machine's own AWS configuration out, and give another one, with no credentials in it."""
     for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))

@@ -15,9 +15,10 @@ from botocore.loaders import JSONFileLoader, create_loader
 
 from kvik.testing._conformance.blocking import _check_pulse
 from kvik_dynamodb import DynamoDB, DynamoDBError
+from kvik_dynamodb._aws import read_config
+from kvik_dynamodb._endpoint_rules import EndpointRules
 from kvik_dynamodb._options import TransportName
 from kvik_dynamodb._wire.data_files import PiecewiseLoader
-from kvik_dynamodb._wire.place import endpoint_of, region_of
 
 from .conftest import PATIENT, EventLog, Maker
 from .faults import FaultProxy
@@ -49,8 +50,8 @@ def botocores(session: boto3.Session, region: str | None = None) -> str:
 
 def ours(session: boto3.Session, region: str | None = None) -> str:
     """Give the URL to which the wire would send one."""
-    core = session._session  # noqa: SLF001 - boto3 shows no other way
-    return endpoint_of(core, region_of(core, region), "").rstrip("/")
+    config = read_config(DynamoDB("my-table", region, session=session)._options)  # noqa: SLF001 - short of the network
+    return EndpointRules(config).place(None).url
 
 
 @pytest.mark.parametrize("partition", boto3.Session().get_available_partitions())

@@ -6,6 +6,8 @@ import threading
 import pytest
 
 from kvik_dynamodb import DynamoDB, DynamoDBError
+from kvik_dynamodb._aws import AWSConfig, read_config
+from kvik_dynamodb._options import Options
 from kvik_dynamodb._wire import transport
 from support import eventually
 
@@ -20,17 +22,17 @@ async def test_closed_while_it_looks_for_the_server(
 ) -> None:
     """Health had begun to look, since connect had found nothing: it ends without a request."""
     db = wire_behind_proxy()
-    monkeypatch.setattr(transport, "region_of", lambda *_: 1 / 0)
+    monkeypatch.setattr(transport, "read_config", lambda *_: 1 / 0)
     with pytest.raises(DynamoDBError):
         await db.connect()
     looking, go_on = threading.Event(), threading.Event()
 
-    def region_of(*_: object) -> str:
+    def read_later(options: Options) -> AWSConfig:
         looking.set()
         go_on.wait()
-        return "eu-west-1"
+        return read_config(options)
 
-    monkeypatch.setattr(transport, "region_of", region_of)
+    monkeypatch.setattr(transport, "read_config", read_later)
     health = asyncio.create_task(db.health_check())
     await eventually(looking.is_set)
     await db.close()

@@ -3,17 +3,22 @@
 import asyncio
 from binascii import crc32
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from botocore import xform_name
 from botocore.config import Config
 
-from ._errors import BrokenReplyError, Target, closed, not_connected, timed_out
+from ._aws import AWSConfig, given_session, read_config
+from ._aws_settings import check_settings, max_attempts, replaced_settings
+from ._errors import BrokenReplyError, DynamoDBError, Target, closed, not_connected, timed_out
+from ._events import Events
 from ._failures import translate
 from ._options import Options
+from ._threads import DaemonThreads
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from types_boto3_dynamodb import DynamoDBClient
 
 T = TypeVar("T")
@@ -28,15 +33,18 @@ class Boto3Transport:
     reserved thread only, so never two at once.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, events: Events) -> None:
         self._options = options
+        self._events = events
         self._target = options.target
         self._client: DynamoDBClient | None = None
         self._credentials_missing = False
         self._closed = False
+        self.max_attempts: int | None = None
+        self._replaced: list[tuple[str, str]] = []
         self._running: set[Future[Any]] = set()
-        self._workers = ThreadPoolExecutor(options.max_connections, "kvik-dynamodb")
-        self._reserved = ThreadPoolExecutor(1, "kvik-dynamodb-reserved")
+        self._workers = DaemonThreads(options.max_connections, "kvik-dynamodb")
+        self._reserved = DaemonThreads(1, "kvik-dynamodb-reserved")
 
     @property
     def region(self) -> str | None:
@@ -44,6 +52,9 @@ class Boto3Transport:
 
     async def open(self, deadline: float) -> None:
         await self._run(self._reserved, deadline, self._ensure_client)
+        replaced, self._replaced = self._replaced, []
+        for setting, instead in replaced:
+            self._events.setting_replaced(setting, instead)
 
     async def call(
         self, operation: str, payload: Mapping[str, Any], deadline: float, *, reserved: bool = False
@@ -68,7 +79,7 @@ class Boto3Transport:
 
     async def _run(
         self,
-        executor: ThreadPoolExecutor,
+        executor: DaemonThreads,
         deadline: float,
         work: Callable[P, T],
         *args: P.args,
@@ -111,9 +122,16 @@ class Boto3Transport:
         if self._client is not None and not self._credentials_missing:
             return
         try:
-            client = _make_client(self._options)
+            config = read_config(self._options)
+            check_settings(config)
+            client = _make_client(self._options, config)
+        except DynamoDBError:
+            raise
         except Exception as error:
             raise translate(error, self._target) from error
+        if self._client is None:
+            self.max_attempts = max_attempts(config)
+            self._replaced = list(replaced_settings(config))
         self._client, old = client, self._client
         self._credentials_missing = False
         self._target = Target(
@@ -126,13 +144,14 @@ class Boto3Transport:
             old.close()
 
 
-def _make_client(options: Options) -> "DynamoDBClient":
+def _make_client(options: Options, config: AWSConfig) -> "DynamoDBClient":
     import boto3  # noqa: PLC0415 - the wire does without, and this runs in a thread
 
-    session = options.session or boto3.Session()
+    session = given_session(options) or boto3.Session(botocore_session=config.session)
+    agents = (config.client_option("user_agent_extra"), "kvik-dynamodb")
     client = session.client(
         "dynamodb",
-        region_name=options.region or None,
+        region_name=config.region,
         endpoint_url=options.endpoint or None,
         config=Config(
             connect_timeout=options.connect_timeout,
@@ -141,7 +160,7 @@ def _make_client(options: Options) -> "DynamoDBClient":
             max_pool_connections=options.max_connections + 1,  # one for the reserved thread
             tcp_keepalive=True,
             parameter_validation=False,  # payloads are the driver's own, and a validation error quotes values
-            user_agent_extra="kvik-dynamodb",
+            user_agent_extra=" ".join(filter(None, agents)),
         ),
     )
     client.meta.events.register("response-received.dynamodb", _verify_reply)

@@ -26,6 +26,11 @@ class Connection:
         """The region in use; None until it is known."""
         return self._options.region or (None if self._transport is None else self._transport.region)
 
+    @property
+    def max_attempts(self) -> int | None:
+        """How often the AWS configuration lets a request be sent; None where it does not say."""
+        return None if self._transport is None else self._transport.max_attempts
+
     async def open(self, prepare: Callable[[], Awaitable[None]]) -> None:
         """Make the transport and prepare the table; what succeeded stays if the rest fails."""
         self._closed = False
@@ -37,10 +42,8 @@ class Connection:
 
     async def _open_transport(self, deadline: float) -> None:
         if self._transport is None:
-            by_boto3 = self._options.transport == "boto3"
-            self._transport = (
-                Boto3Transport(self._options) if by_boto3 else WireTransport(self._options, self._events)
-            )
+            kind = Boto3Transport if self._options.transport == "boto3" else WireTransport
+            self._transport = kind(self._options, self._events)
         opening = self._transport
         try:
             await opening.open(deadline)
@@ -50,7 +53,7 @@ class Connection:
             if self._transport is not opening:  # closed while it looked
                 raise closed(self._options.target) from None
             self._events.warning("dynamodb.transport", transport="boto3", reason=error.reason)
-            self._transport = Boto3Transport(self._options)
+            self._transport = Boto3Transport(self._options, self._events)
             await self._transport.open(deadline)
 
     async def close(self) -> None:

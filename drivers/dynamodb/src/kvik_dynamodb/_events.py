@@ -91,6 +91,10 @@ class Events:
         """Tell that credentials could not be renewed early; those that are there still work."""
         self.warning("dynamodb.credentials_not_renewed", error=error)
 
+    def setting_replaced(self, setting: str, instead: str) -> None:
+        """Tell of an AWS setting that is set in vain."""
+        self.warning("dynamodb.setting_not_used", setting=setting, reason=instead)
+
     def warning(self, event: str, **fields: Any) -> None:
         """Log an event that somebody may want to look at."""
         if self.logger is not None:

@@ -58,7 +58,12 @@ _CREDENTIALS = _Row(
 _NO_REGION = _Row(
     "misconfigured",
     "configuration",
-    "no AWS region for {where}: pass region=, or set AWS_DEFAULT_REGION or the profile's region",
+    "no AWS region for {where}: pass region=, or set AWS_DEFAULT_REGION, AWS_REGION or the profile's region",
+)
+_NO_ENDPOINT = _Row(
+    "misconfigured",
+    "configuration",
+    "botocore's rules have no endpoint for {where}: {reason}",
 )
 _CONFIGURATION = _Row(
     "misconfigured",
@@ -156,6 +161,7 @@ _ROWS: Mapping[str, _Row] = {
         " TokenRetrievalError SSOError LoginError MetadataRetrievalError ProfileNotFound"
         " UnknownCredentialError RefreshWithMFAUnsupportedError",
         _NO_REGION: "NoRegionError",
+        _NO_ENDPOINT: "EndpointProviderError",
         _CONFIGURATION: "BotoCoreError",
         _THROTTLED: "ProvisionedThroughputExceededException ThrottlingException Throttling ThrottledException"
         " RequestThrottledException RequestThrottled TooManyRequestsException RequestLimitExceeded"
@@ -183,7 +189,9 @@ def translate(error: Exception, target: Target) -> DynamoDBError:
         return _UNTRUSTED.error(target, type(error).__name__)
     names = (base.__name__ for base in type(error).__mro__)
     row = next((_ROWS[name] for name in names if name in _ROWS), _UNEXPECTED)
-    return row.error(target, type(error).__name__)
+    failure = row.error(target, str(error) if row is _NO_ENDPOINT else type(error).__name__)
+    failure.reason = type(error).__name__
+    return failure
 
 
 def _is_about_trust(error: BaseException | None) -> bool:

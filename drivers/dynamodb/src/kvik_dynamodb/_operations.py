@@ -23,7 +23,7 @@ class Operations:
         self.options = options
         self.connection = connection
         self.events = events
-        self.policy = RetryPolicy()
+        self.policy = RetryPolicy(lambda: connection.max_attempts)
         self.remaining: Callable[[], float | None] = lambda: None
 
     def begin(self) -> "Operation":

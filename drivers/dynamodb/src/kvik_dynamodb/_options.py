@@ -101,19 +101,27 @@ def _utf8_size(text: str) -> int:
         return 0
 
 
+def check_endpoint(name: str, endpoint: str) -> None:
+    """Raise DynamoDBError unless this is a URL of a server; it is not repeated, since it may hold a secret."""
+    try:
+        parts = urlsplit(endpoint)
+        valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # an impossible port, an unclosed bracket
+        valid = False
+    if not valid or not endpoint.isprintable() or " " in endpoint:
+        raise misconfigured(f"{name} must be a URL such as http://localhost:8001, or empty for AWS")
+    if "@" in parts.netloc or "?" in endpoint or "#" in endpoint:
+        raise misconfigured(f"{name} must hold no user, password or query; credentials come from AWS's chain")
+
+
 def _check_endpoint(endpoint: str) -> None:
     if not endpoint:
         return
+    check_endpoint("endpoint", endpoint)
     try:
-        parts = urlsplit(endpoint)
-        host = (parts.hostname or "").encode("idna")
-        valid = parts.scheme in {"http", "https"} and host and parts.port != 0
-    except ValueError:  # an impossible port or name, an unclosed bracket
-        valid = False
-    if not valid:
-        raise misconfigured("endpoint must be a URL such as http://localhost:8001, or empty for AWS")
-    if parts.username or parts.password or parts.query:
-        raise misconfigured("endpoint must hold no user, password or query; credentials come from AWS's chain")
+        (urlsplit(endpoint).hostname or "").encode("idna")
+    except UnicodeError:
+        raise misconfigured("endpoint must be a URL with a host's name") from None
 
 
 def _check_seconds(name: str, value: object) -> None:

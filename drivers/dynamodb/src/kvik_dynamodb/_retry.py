@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,9 +61,10 @@ class Attempts(Protocol):
 
 
 class RetryPolicy:
-    """Send with at most four attempts, full jitter, and a deadline that always wins."""
+    """Send a configured number of times at most, with full jitter and a deadline that always wins."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_attempts: Callable[[], int | None] = lambda: None) -> None:
+        self._max_attempts = max_attempts
         self._budget = Budget()
 
     async def run(self, attempts: Attempts) -> dict[str, Any]:
@@ -89,7 +91,7 @@ class RetryPolicy:
             attempts.failed(error)
             cost = 5 if error.code == "throttled" else 14
             pause = pause_before_retry(attempt, error)
-            if attempt == _ATTEMPTS or not self._allows(attempts, error, pause, cost):
+            if attempt >= (self._max_attempts() or _ATTEMPTS) or not self._allows(attempts, error, pause, cost):
                 raise error
             attempts.retried(Retry(attempt, pause, error))
             await asyncio.sleep(pause)

@@ -13,6 +13,10 @@ class Transport(Protocol):
     def region(self) -> str | None:
         """The region in use; None until it is known."""
 
+    @property
+    def max_attempts(self) -> int | None:
+        """How often the AWS configuration lets a request be sent; None where it does not say."""
+
     async def open(self, deadline: float) -> None:
         """Prepare to carry requests, by a time of the loop's clock; does nothing when that has been done.
 

@@ -6,7 +6,6 @@ An identity is never exchanged for another: once one has worked, only the same s
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from botocore.credentials import create_credential_resolver
 from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.session import Session
 
+from .._threads import DaemonThreads
 from .signing import Credentials
 
 _LOOK_AGAIN: Final = 1.0
@@ -39,7 +39,7 @@ class CredentialSource:
         self._session = session
         self._region = region
         self._on_failure = on_failure
-        self._thread = ThreadPoolExecutor(1, "kvik-dynamodb-credentials")
+        self._thread = DaemonThreads(1, "kvik-dynamodb-credentials")
         self._found: Any = None  # botocore's Credentials; those that expire renew themselves
         self._current: Credentials | None = None
         self._look_again_at = 0.0
@@ -134,7 +134,8 @@ class CredentialSource:
 
     def _freeze(self) -> Credentials:
         frozen = self._found.get_frozen_credentials()
-        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+        account = getattr(frozen, "account_id", None)  # the oldest botocore that is supported has none
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token, account)
 
     def _load_anew(self) -> Credentials | None:
         """Ask the source that has worked, and no other; a new one of its kind, which remembers no roles."""

@@ -39,6 +39,7 @@ async def dial(endpoint: Endpoint, *, within: float, silence: float) -> HTTPConn
         loop = asyncio.get_running_loop()
         addresses = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
         connected = await _connect(addresses)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # as boto3 does where it is configured
         name = endpoint.host if endpoint.tls else None
         try:
             _, connection = await loop.create_connection(

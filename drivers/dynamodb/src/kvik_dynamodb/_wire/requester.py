@@ -50,7 +50,9 @@ class Requester:
         It is sent once more where only the signature was at fault: the clock's, or credentials that had expired.
         """
         body, skew = _encode(payload), self._skew
-        credentials = self._credentials.known() or await self._look_for_credentials(deadline)
+        credentials = self._credentials.known()
+        if credentials is None:
+            credentials = await find_credentials(self._credentials, self._target, deadline)
         reply = await lane.exchange(self._request(operation, body, credentials), deadline)
         in_doubt = reply.is_second  # it speaks of its own request, and the first may have been applied
         try:
@@ -73,27 +75,12 @@ class Requester:
         """Give what to sign with once more, None where another signature would change nothing."""
         code = _code_of(_json(reply))
         if code in _EXPIRED_CODES:
-            newer = await self._look_for_credentials(deadline, credentials)
+            newer = await find_credentials(self._credentials, self._target, deadline, credentials)
             return None if newer == credentials else newer
         return credentials if code in _CLOCK_CODES and self._correct_clock(reply, skew) else None
 
     def _request(self, operation: str, body: bytes, credentials: Credentials) -> bytes:
         return self._signer.request(operation, body, credentials, time.time() + self._skew)
-
-    async def _look_for_credentials(self, deadline: float, refused: Credentials | None = None) -> Credentials:
-        """Give credentials, newer than refused ones where there are such."""
-        source = self._credentials
-        try:
-            async with asyncio.timeout_at(deadline):
-                if refused is not None:
-                    await source.renew(refused)
-                return await source.get()
-        except TimeoutError:
-            raise credentials_too_slow(self._target) from None
-        except SourceClosedError:
-            raise closed(self._target) from None
-        except Exception as error:  # botocore's, and whatever a process or a file of the user's comes to
-            raise no_credentials(self._target, error, source.places()) from error
 
     def _correct_clock(self, reply: Reply, used: float) -> bool:
         """Take the server's time for the right one; say whether that makes another signature than ``used``."""
@@ -136,6 +123,23 @@ class Requester:
 
     def _no_json(self) -> DynamoDBError:
         return broken(self._target, "the body is no JSON object")
+
+
+async def find_credentials(
+    source: CredentialSource, target: Target, deadline: float, refused: Credentials | None = None
+) -> Credentials:
+    """Return credentials, newer than refused ones where there are such. Raises DynamoDBError."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            if refused is not None:
+                await source.renew(refused)
+            return await source.get()
+    except TimeoutError:
+        raise credentials_too_slow(target) from None
+    except SourceClosedError:
+        raise closed(target) from None
+    except Exception as error:  # botocore's, and whatever a process or a file of the user's comes to
+        raise no_credentials(target, error, source.places()) from error
 
 
 def _described(reply: Reply) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Credentials:
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
+    account: str | None = field(default=None, repr=False)
 
 
 class Signer:

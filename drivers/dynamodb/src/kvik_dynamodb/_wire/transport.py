@@ -1,6 +1,7 @@
 """The wire transport: every request goes over connections of the driver's own.
 
-botocore is asked where DynamoDB is, who calls, and whom to trust, and only then; see place.py and credentials.py.
+botocore is asked where DynamoDB is, who calls, and whom to trust, and only then; see _aws.py, _endpoint_rules.py
+and credentials.py.
 """
 
 import asyncio
@@ -12,30 +13,33 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.httpsession import create_urllib3_context, where
-from botocore.session import Session, get_session
+from botocore.session import Session
+from botocore.useragent import sanitize_user_agent_string_component
 
-from .._errors import closed, not_connected
+from .._aws import AWSConfig, read_config
+from .._aws_settings import check_settings, max_attempts, replaced_settings, why_not_wire
+from .._endpoint_rules import EndpointRules, Place
+from .._errors import DynamoDBError, closed, credentials_too_slow, misconfigured, not_connected
 from .._events import Events
 from .._failures import out_of_time, translate
 from .._options import Options
+from .._threads import DaemonThreads
 from .._transport import WireCannotServeError
 from .credentials import CredentialSource
-from .data_files import PiecewiseLoader
 from .dialing import Endpoint
 from .lane import Lane
-from .place import endpoint_of, region_of, why_not_wire
-from .requester import Requester
+from .requester import Requester, find_credentials
 from .signing import Signer
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Hold what the AWS configuration says."""
+    """What the AWS configuration says, and where the credentials come from."""
 
-    session: Session
-    region: str
-    url: str
-    endpoint: Endpoint
+    config: AWSConfig
+    rules: EndpointRules
+    tls: ssl.SSLContext | None
+    credentials: CredentialSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,6 @@ class _Line:
     """Hold what carries requests, once it is known where to."""
 
     requester: Requester
-    credentials: CredentialSource
     ordinary: Lane
     reserved: Lane
 
@@ -55,9 +58,11 @@ class WireTransport:
         self._options = options
         self._events = events
         self._target = options.target
+        self._found: _Found | None = None
         self._line: _Line | None = None
         self._opening = asyncio.Lock()
         self._closed = False
+        self.max_attempts: int | None = None
 
     @property
     def region(self) -> str | None:
@@ -65,17 +70,23 @@ class WireTransport:
 
     async def open(self, deadline: float) -> None:
         """Find out where DynamoDB is. Raises WireCannotServeError where what is wanted takes botocore."""
-        async with self._opening:
-            found = None if self._closed or self._line else await self._find(deadline)
-            if self._closed:  # before, or meanwhile
-                raise closed(self._target)
-            if found is not None:
-                self._line = self._lay(found)
+        await self._wait_to_open(deadline)
+        try:
+            if self._line is None and not self._closed:
+                await self._open(deadline)
+        except DynamoDBError:
+            raise
+        except Exception as error:
+            raise translate(error, self._target) from error
+        finally:
+            self._opening.release()
+        if self._closed:  # before, or meanwhile
+            raise closed(self._target)
 
     async def call(
         self, operation: str, payload: Mapping[str, Any], deadline: float, *, reserved: bool = False
     ) -> dict[str, Any]:
-        if self._line is None and reserved:
+        if self._line is None and (reserved or self._found):  # what connect could not find may be there now
             await self.open(deadline)
         line = self._line
         if line is None:
@@ -88,27 +99,58 @@ class WireTransport:
         if self._line is not None:
             grace = self._options.connect_timeout + self._options.read_timeout
             await asyncio.gather(self._line.ordinary.close(grace), self._line.reserved.close(grace))
-            self._line.credentials.close()
+        if self._found is not None:
+            self._found.credentials.close()
 
-    async def _find(self, deadline: float) -> _Found:
+    async def _wait_to_open(self, deadline: float) -> None:
         try:
             async with asyncio.timeout_at(deadline):
-                return await asyncio.to_thread(_find, self._options)
+                await self._opening.acquire()
+        except TimeoutError:
+            raise (out_of_time if self._found is None else credentials_too_slow)(self._target) from None
+
+    async def _open(self, deadline: float) -> None:
+        if self._found is None:
+            found = await self._find(deadline)
+            if self._closed:
+                return
+            self._found = found
+        place = await self._place(self._found, deadline)
+        if not self._closed:
+            self._line = self._lay(self._found, place)
+
+    async def _find(self, deadline: float) -> _Found:
+        thread = DaemonThreads(1, "kvik-dynamodb-configuration")
+        try:
+            async with asyncio.timeout_at(deadline):
+                config, rules, tls = await asyncio.get_running_loop().run_in_executor(thread, _find, self._options)
         except TimeoutError:
             raise out_of_time(self._target) from None
-        except WireCannotServeError:
-            raise
-        except Exception as error:
-            raise translate(error, self._target) from error
+        finally:
+            thread.shutdown(wait=False)
+        self.max_attempts = max_attempts(config)
+        for setting, instead in replaced_settings(config):
+            self._events.setting_replaced(setting, instead)
+        credentials = CredentialSource(config.session, config.region, self._events.credentials_not_renewed)
+        return _Found(config, rules, tls, credentials)
 
-    def _lay(self, found: _Found) -> _Line:
+    async def _place(self, found: _Found, deadline: float) -> Place:
+        """Return where requests go, which may depend on the account that the credentials belong to."""
+        self._target = replace(self._target, region=found.config.region)
+        if not found.rules.account_matters:
+            return found.rules.place(None)
+        credentials = await find_credentials(found.credentials, self._target, deadline)
+        return found.rules.place(credentials.account)
+
+    def _lay(self, found: _Found, place: Place) -> _Line:
         options, events = self._options, self._events
-        target = self._target = replace(self._target, region=found.region, endpoint=found.url)
-        signer = Signer(found.region, found.endpoint.authority, agent=f"kvik-dynamodb/{version('kvik-dynamodb')}")
-        credentials = CredentialSource(found.session, found.region, events.credentials_not_renewed)
+        target = self._target = replace(self._target, endpoint=place.url)
+        parts = urlsplit(place.url)
+        endpoint = Endpoint(parts.hostname or "", parts.port or (443 if found.tls else 80), found.tls)
+        signer = Signer(place.signing_region, endpoint.authority, agent=_agent(found.config))
         ordinary, reserved = (
             Lane(
-                found.endpoint,
+                endpoint,
                 target,
                 events,
                 limit=limit,
@@ -117,25 +159,29 @@ class WireTransport:
             )
             for limit in (options.max_connections, 1)
         )
-        return _Line(Requester(target, signer, credentials, events), credentials, ordinary, reserved)
+        return _Line(Requester(target, signer, found.credentials, events), ordinary, reserved)
 
 
-def _find(options: Options) -> _Found:
+def _find(options: Options) -> tuple[AWSConfig, EndpointRules, ssl.SSLContext | None]:
     """Ask botocore; this reads files, and is for a thread."""
-    session = _own_session() if options.session is None else options.session._session  # noqa: SLF001 - boto3 shows no other way
-    region = region_of(session, options.region)
-    url = endpoint_of(session, region, options.endpoint)
-    if reason := why_not_wire(session, region, url):
+    config = read_config(options)
+    check_settings(config)
+    rules = EndpointRules(config)
+    if reason := why_not_wire(config, rules.usual.url):
         raise WireCannotServeError(reason)
-    parts = urlsplit(url)
-    tls = _trust(session) if parts.scheme == "https" else None
-    return _Found(session, region, url, Endpoint(parts.hostname or "", parts.port or (443 if tls else 80), tls))
+    is_tls = urlsplit(rules.usual.url).scheme == "https"
+    return config, rules, _trust(config.session) if is_tls else None
 
 
-def _own_session() -> Session:
-    session = get_session()
-    session.get_component("data_loader").file_loader = PiecewiseLoader()
-    return session
+def _agent(config: AWSConfig) -> str:
+    """Return what requests call themselves, with the names that the application has configured."""
+    own = config.client_option("user_agent") or f"kvik-dynamodb/{version('kvik-dynamodb')}"
+    app = config.get("user_agent_appid")
+    named = f"app/{sanitize_user_agent_string_component(app, allow_hash=False)}" if app else ""
+    agent = " ".join(filter(None, (own, named, config.client_option("user_agent_extra"))))
+    if not agent.isascii() or not agent.isprintable():
+        raise misconfigured("the configured user agent must consist of printable ASCII characters")
+    return agent
 
 
 def _trust(session: Session) -> ssl.SSLContext:
