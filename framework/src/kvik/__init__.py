@@ -1,5 +1,7 @@
 """Kvik: a small application framework with an injected, pluggable key-value store."""
 
+import typing
+
 from starlette.datastructures import UploadFile
 
 from ._json import from_json, to_json
@@ -85,3 +87,13 @@ __all__ = [
     "from_json",
     "to_json",
 ]
+
+if not typing.TYPE_CHECKING:  # to a type checker, a name that is not here is an error
+
+    def __getattr__(name: str) -> object:
+        from ._elsewhere import where_is  # noqa: PLC0415 - for who errs alone
+
+        where = where_is(name)
+        if where is not None:
+            raise ImportError(f"kvik has no {name!r}: {where}", name=__name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ._requests.routes import Routes, RouteTables, check_takes_context
+from ._requests.routes import Routes, RouteTables
 from ._requests.routing import Router
+from ._signatures import check_takes_context
 from ._stores import DEFAULT
 from .config import Config
 from .health import Check
@@ -126,7 +127,7 @@ class App(Routes):
         Hooks run in order of registration; one that raises ends the start, and the program with status 1.
         """
         self._tables.check_not_started("a start hook")
-        check_takes_context(hook)
+        check_takes_context(hook, "a hook")
         self._lifecycle.start_hooks.append(hook)
         return hook
 
@@ -136,7 +137,7 @@ class App(Routes):
         All stop hooks together have 5 seconds; one that raises is logged, and the others run.
         """
         self._tables.check_not_started("a stop hook")
-        check_takes_context(hook)
+        check_takes_context(hook, "a hook")
         self._lifecycle.stop_hooks.append(hook)
         return hook
 

@@ -13,6 +13,7 @@ import msgspec
 
 from ._health_details import NO_ANSWER, NOT_ENCODABLE, hidden_texts, public_details
 from ._json import encode
+from ._signatures import check_takes_nothing
 from ._threads import is_coroutine_function
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class HealthChecks:
             raise ValueError(f"a health check cannot be named {name!r}: the report has a meaning for that itself")
         if name in self._checks:
             raise ValueError(f"there is a health check named {name!r} already; give this one a name of its own")
-        _check_takes_nothing(check)
+        check_takes_nothing(check, "a health check")
         self.add(name, LimitedCheck(check, read=_read_own))
 
     def forget(self) -> None:
@@ -189,14 +190,3 @@ def _encodable(details: object) -> dict[str, Any]:
     except Exception:  # noqa: BLE001 - a value's own way to become JSON may raise anything
         return {"error": NOT_ENCODABLE}
     return by_name
-
-
-def _check_takes_nothing(check: Callable[..., Any]) -> None:
-    if not callable(check):
-        raise TypeError(f"a health check is a function without arguments, not {type(check).__name__}")
-    try:
-        inspect.signature(check).bind()
-    except TypeError:
-        raise TypeError(f"{getattr(check, '__qualname__', check)} must take no argument") from None
-    except ValueError:
-        return  # a builtin that does not tell its signature; the first report shows whether it fits

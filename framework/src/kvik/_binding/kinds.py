@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 import msgspec.inspect as mi
@@ -10,7 +10,9 @@ import msgspec.inspect as mi
 from .defaults import fill_defaults, needs_filling
 from .fields import Fields, Value
 from .models import ModelError, is_model, validate
-from .shapes import choices_at, refuse_unknown
+from .shapes import NOTHING_CAN_BE_BOUND, choices_at, refuse_unknown
+
+_GIVE_A_TYPE = "give a type: dict[str, int], list[str], a TypedDict, dataclass, msgspec.Struct, pydantic model, …"
 
 
 class Kind:
@@ -20,6 +22,8 @@ class Kind:
     """
 
     def __init__(self, kind: Any) -> None:
+        if kind is None:
+            raise TypeError("None has no values but itself")
         self._kind = kind
         self._is_model = is_model(kind)
         self._info = mi.type_info(kind)
@@ -75,10 +79,25 @@ class Kind:
         return f"{message} - at `{place}`" if at else message
 
 
-@lru_cache(maxsize=1024)
 def kind_of(kind: Any) -> Kind:
-    """Give the Kind of a type, made once."""
+    """Return the Kind of a type, made once; TypeError, in words, for what nothing can be bound to."""
+    try:
+        return _kind_of(kind)
+    except (TypeError, NameError) as error:
+        raise TypeError(_refusal_of(kind, str(error))) from error
+
+
+@lru_cache(maxsize=1024)
+def _kind_of(kind: Any) -> Kind:
     return Kind(kind)
+
+
+def _refusal_of(kind: Any, reason: str) -> str:
+    if reason.startswith(NOTHING_CAN_BE_BOUND):
+        return reason
+    if not (isinstance(kind, type) or get_origin(kind) or type(kind).__module__ == "typing"):
+        return f"{NOTHING_CAN_BE_BOUND} a value of {type(kind).__name__}; {_GIVE_A_TYPE}"
+    return f"{NOTHING_CAN_BE_BOUND} {kind!r}: {reason}; {_GIVE_A_TYPE}"
 
 
 def _convert(fields: dict[str, Any], kind: Any) -> Any:

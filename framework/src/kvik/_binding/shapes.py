@@ -9,6 +9,7 @@ from starlette.datastructures import UploadFile
 
 from .models import is_model
 
+NOTHING_CAN_BE_BOUND = "nothing can be bound to"
 OBJECTS = mi.StructType | mi.DataclassType | mi.TypedDictType
 """The types with named fields."""
 
@@ -49,12 +50,12 @@ def refuse_unknown(info: mi.Type, seen: set[int] | None = None) -> None:
     seen.add(id(info))
     if isinstance(info, mi.CustomType) and not (info.cls in (UploadFile, object) or is_model(info.cls)):
         raise TypeError(
-            f"nothing can be bound to {info.cls.__qualname__}: it is no dataclass, msgspec.Struct, TypedDict, "
+            f"{NOTHING_CAN_BE_BOUND} {info.cls.__qualname__}: it is no dataclass, msgspec.Struct, TypedDict, "
             "pydantic model or other type that msgspec converts"
         )
     if isinstance(info, mi.DataclassType) and hasattr(info.cls, "__pydantic_validator__"):
         raise TypeError(
-            f"nothing can be bound to {info.cls.__qualname__}: pydantic's dataclasses would lose their "
+            f"{NOTHING_CAN_BE_BOUND} {info.cls.__qualname__}: pydantic's dataclasses would lose their "
             "validation; use pydantic.BaseModel or dataclasses.dataclass"
         )
     for part in parts(info):

@@ -1,20 +1,24 @@
 """The ways to register what an app serves; the app itself and its groups have them."""
 
-import inspect
+import functools
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from .._mounted import MountedApps
+from .._signatures import check_takes_context, refuse_more
 from .._threads import is_coroutine_function
 from ..context import Context
 from .endpoints import ANY_METHOD, METHODS, MOUNTED_PATH, Endpoint
 from .routing import Router
 
 Handler = TypeVar("Handler", bound=Callable[[Context], Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 WEBSOCKET = "WEBSOCKET"  # stands for a method in the router of WebSockets
 
@@ -29,6 +33,18 @@ class RouteTables(NamedTuple):
     """Raises RuntimeError, with a word for what comes too late, once the app has started."""
 
 
+def _path_alone(method: Callable[Concatenate["Routes", P], R]) -> Callable[Concatenate["Routes", P], R]:
+    """Refuse in words what other frameworks take besides the path."""
+
+    @functools.wraps(method)
+    def checked(routes: "Routes", path: Any = None, *handlers: Any, **options: Any) -> R:
+        if handlers or options:
+            refuse_more(method.__name__, handlers, options)
+        return method(routes, path)  # type: ignore[call-arg] # a path is all that P stands for
+
+    return checked  # type: ignore[return-value] # likewise
+
+
 class Routes:
     """Register handlers below a prefix, behind middleware."""
 
@@ -37,6 +53,7 @@ class Routes:
         self._prefix = prefix
         self._middleware = tuple(middleware)
 
+    @_path_alone
     def get(self, path: str) -> Callable[[Handler], Handler]:
         """Register a handler for GET, and HEAD, of a path such as "/users/{id}"; ValueError if it is taken.
 
@@ -45,18 +62,22 @@ class Routes:
         """
         return self._decorator(path, ("GET",))
 
+    @_path_alone
     def post(self, path: str) -> Callable[[Handler], Handler]:
         """Register a handler for POST of a path; ValueError if it is taken."""
         return self._decorator(path, ("POST",))
 
+    @_path_alone
     def put(self, path: str) -> Callable[[Handler], Handler]:
         """Register a handler for PUT of a path; ValueError if it is taken."""
         return self._decorator(path, ("PUT",))
 
+    @_path_alone
     def patch(self, path: str) -> Callable[[Handler], Handler]:
         """Register a handler for PATCH of a path; ValueError if it is taken."""
         return self._decorator(path, ("PATCH",))
 
+    @_path_alone
     def delete(self, path: str) -> Callable[[Handler], Handler]:
         """Register a handler for DELETE of a path; ValueError if it is taken."""
         return self._decorator(path, ("DELETE",))
@@ -69,6 +90,7 @@ class Routes:
             raise ValueError(f"methods are some of {', '.join(METHODS)}, not {', '.join(unknown) or 'none'}")
         return self._decorator(path, names)
 
+    @_path_alone
     def websocket(self, path: str) -> Callable[[Handler], Handler]:
         """Register an `async def` handler for WebSockets on a path; its connection is `ctx.websocket`.
 
@@ -133,25 +155,15 @@ class Routes:
 
         def register(handler: Handler) -> Handler:
             self._tables.check_not_started("a route")
-            check_takes_context(handler)
+            full = self._full(path)
+            check_takes_context(handler, parameters=re.findall(r"\{(\w+)", full))
             if is_websocket and not is_coroutine_function(handler):
                 raise TypeError("the handler of a WebSocket is async def")
             endpoint = Endpoint(handler, self._middleware)
             for method in methods:
-                router.add(method, self._full(path), endpoint)
+                router.add(method, full, endpoint)
             if endpoint.decides_cors and not is_websocket:  # it is to see the questions that browsers ask before
-                router.add("OPTIONS", self._full(path), Endpoint(None, self._middleware, default=True))
+                router.add("OPTIONS", full, Endpoint(None, self._middleware, default=True))
             return handler
 
         return register
-
-
-def check_takes_context(function: Callable[..., Any]) -> None:
-    """Raise TypeError if the function cannot be called with one Context."""
-    if not callable(function):
-        raise TypeError(f"a handler is a function of one Context, not {type(function).__name__}")
-    try:
-        inspect.signature(function).bind(None)
-    except TypeError:
-        name = getattr(function, "__qualname__", function)
-        raise TypeError(f"{name} must take one argument, the Context") from None
