@@ -27,7 +27,7 @@ from ._kv.partial import told_by_keys
 from ._kv.single_flight import SingleFlight
 from ._kv.store import KVStore
 from ._kv.time_slice import next_slice, slice_end
-from ._kv.values import TEXT, Values, json_values
+from ._kv.values import TEXT, JsonValues, Values
 from ._observers import Observers
 from .health import Health
 from .kv_errors import Conflict, Corrupt, KeyNotFound, KVError, PartialFailure
@@ -358,8 +358,7 @@ class KV(Generic[V]):
         TypeError for a type that JSON cannot become.
         """
         view: KV[Any] = copy.copy(self)
-        of_kind: Any = kind  # which lru_cache is to hash, and mypy takes no type for hashable
-        view._values = json_values(of_kind)
+        view._values = JsonValues(kind)
         return view
 
     def unwrap(self, kind: type[T]) -> T:

@@ -1,7 +1,5 @@
 """Values as a handler has them, and the text that a store holds: text as it is, anything else as JSON."""
 
-from collections.abc import Hashable
-from functools import lru_cache
 from typing import Any, Protocol
 
 from .._binding.kinds import kind_of
@@ -68,12 +66,6 @@ class JsonValues:
 
 
 TEXT = TextValues()
-
-
-@lru_cache(maxsize=1024)
-def json_values(kind: Hashable) -> JsonValues:
-    """Give the values of a type, made once; TypeError for a type that JSON cannot become."""
-    return JsonValues(kind)
 
 
 def _within(text: str, limit: int | None) -> str:
