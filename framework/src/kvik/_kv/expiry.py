@@ -8,7 +8,7 @@ TTL: TypeAlias = timedelta | float
 """A time to live: a timedelta, or seconds; above 0."""
 
 _LATEST: Final = 1e11
-"""The latest moment at which a key expires, in the year 5138: calendars and milliseconds as floats still hold it."""
+"""The latest moment at which a key expires, in the year 5138: dates and milliseconds as floats still hold it."""
 
 
 def seconds_of(ttl: TTL) -> float:
