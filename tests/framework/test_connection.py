@@ -88,6 +88,12 @@ class Served:
             if size is None:
                 return
             body = str(size).encode()
+        if path == "/pieces":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for piece in (b"a", b"bc"):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body"})
+            return
         head = [(b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 413 if path == "/refuse" else 200, "headers": head})
         if path == "/both-ways" and await self._read(receive) is None:
@@ -249,6 +255,35 @@ async def test_a_head_byte_by_byte() -> None:
     assert _statuses(received) == [b"200"]
 
 
+@pytest.mark.parametrize(
+    "before", [GET, POST + b"Content-Length: 900\r\n\r\n" + b"b" * 900, CHUNKED + b"0\r\n\r\n"]
+)
+async def test_the_limit_holds_behind_another_request_in_one_read(before: bytes) -> None:
+    """A head that begins in the middle of what was read is as limited as any, whether it ends there or later."""
+    async with serving(MAX_HEADER_SIZE="1KiB") as served:
+        for size in (1100, 2000, 5000, 100_000):
+            head = GET[:-2] + b"A: " + b"a" * size
+            assert _statuses(await served.talk(before + head + b"\r\n\r\n")) == [b"200", b"431"], size
+            assert _statuses(await served.talk(before + head[:-100], head[-100:] + b"\r\n\r\n")) == [
+                b"200",
+                b"431",
+            ]
+        many = GET[:-2] + b"A: a\r\n" * 300
+        assert _statuses(await served.talk(before + many[:900], many[900:] + b"\r\n")) == [b"200", b"431"]
+        assert _statuses(await served.talk(before + GET[:-2] + b"A: a\r\n" * 20_000)) == [b"200", b"431"]
+        close = CLOSE[:-2] + b"A: " + b"a" * 900 + b"\r\n\r\n"
+        for cut in (1, 300, 950):
+            assert _statuses(await served.talk(before + close[:cut], close[cut:])) == [b"200", b"200"]
+
+
+async def test_an_endless_head_behind_another_request_is_431() -> None:
+    """Also with the limit that is usual: 190 KB in one read are more than 64 KiB."""
+    async with serving() as served:
+        for head in (b"A: " + b"a" * 190_000, b"A: a\r\n" * 30_000):
+            for end in (b"", b"\r\n\r\n"):
+                assert _statuses(await served.talk(GET + GET[:-2] + head + end)) == [b"200", b"431"]
+
+
 async def test_blank_lines_without_end_are_431() -> None:
     """Before a request blank lines are allowed, but not for ever."""
     async with serving(MAX_HEADER_SIZE="1KiB") as served:
@@ -272,6 +307,18 @@ async def test_trailers_without_end_are_431() -> None:
             pieces = [endless[i : i + 500] for i in range(0, len(endless), 500)]
             assert _statuses(await served.talk(CHUNKED, *pieces)) == [b"431"]
         assert served.disconnects == 2
+
+
+@pytest.mark.parametrize("body", [b"", b"1\r\na\r\n", b"800\r\n" + b"a" * 0x800 + b"\r\n"])
+async def test_trailers_in_one_read_are_limited_too(body: bytes) -> None:
+    """Trailers that come with their body, and end there, are as limited as others."""
+    async with serving(MAX_HEADER_SIZE="1KiB") as served:
+        for trailers in (b"A: a\r\n" * 300, b"A: " + b"a" * 3000 + b"\r\n"):
+            received = await served.talk(CHUNKED + body + b"0\r\n" + trailers + b"\r\n" + CLOSE)
+            assert _statuses(received) == [b"431"]
+        received = await served.talk(CHUNKED + body + b"0\r\n" + b"A: a\r\n" * 30 + b"\r\n" + CLOSE)
+        assert _statuses(received) == [b"200", b"200"]
+        assert b"a" not in dict(served.headers)
 
 
 # The pace of a head
@@ -516,13 +563,148 @@ async def test_a_malformed_chunk_is_400(chunk: bytes) -> None:
         assert (served.requests, served.disconnects) == (["/read"], 1)
 
 
-async def test_a_body_is_not_taken_for_a_request_after_an_unknown_upgrade() -> None:
-    """Who asks for a protocol that nobody speaks is answered in HTTP/1.1, and the connection ends with it."""
-    upgrade = POST + b"Connection: upgrade\r\nUpgrade: other\r\nContent-Length: 30\r\n\r\n"
+# Upgrades
+
+
+UPGRADES = {
+    "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+    "an unknown protocol": b"Connection: keep-alive, upgrade\r\nUpgrade: foo\r\n",
+    "a list": b"Upgrade: h2c, websocket\r\nConnection: Upgrade\r\n",
+    "two headers": b"Upgrade: h2c\r\nUpgrade: websocket\r\nConnection: upgrade\r\n",
+    "two options": b"Connection: upgrade\r\nConnection: x, UPGRADE\r\nUpgrade: foo/1\r\n",
+    "a WebSocket by POST": b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+    "TLS": b"Connection: Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\n",
+}
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES.values(), ids=UPGRADES.keys())
+async def test_an_upgrade_that_opens_no_websocket_is_ignored(upgrade: bytes) -> None:
+    """A wish for another protocol changes nothing: bodies are read, and what is behind them is answered."""
+    bare = b"POST /read HTTP/1.1\r\nHost: x\r\n" + upgrade
+    with_length, chunked = bare + b"Content-Length: 5\r\n\r\n", bare + b"Transfer-Encoding: chunked\r\n\r\n"
+    empty, chunks = bare + b"\r\n", b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
     async with serving() as served:
-        received = await served.talk(upgrade, b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+        everything = empty + with_length + b"hello" + GET + chunked + chunks + empty + CLOSE
+        for pieces in (
+            [everything],
+            [everything[start : start + 7] for start in range(0, len(everything), 7)],
+            [with_length, b"hel", b"lo" + chunked, chunks, empty, CLOSE],
+        ):
+            served.requests.clear()
+            received = await served.talk(*pieces)
+            expected = ["/read", "/read", "/", "/read", "/read", "/"] if pieces[0] != with_length else None
+            assert served.requests == (expected or ["/read", "/read", "/read", "/"])
+            assert set(_statuses(received)) == {b"200"}
+            assert received.count(b"\r\n\r\n5") == 2
+
+
+async def test_an_ignored_upgrade_leaves_the_other_headers() -> None:
+    """The app sees what was sent but the wish; a connection that was to close does."""
+    async with serving() as served:
+        received = await served.talk(
+            CLOSE.replace(b"close\r\n", b"close, Upgrade\r\nUpgrade: foo\r\nA: b\r\n") + GET
+        )
         assert _statuses(received) == [b"200"]
-        assert served.requests == ["/read"]
+        assert served.headers == [(b"host", b"x"), (b"connection", b"close"), (b"a", b"b")]
+        await served.talk(GET[:-2] + UPGRADES["h2c"] + b"\r\n" + CLOSE)
+        assert served.requests == ["/", "/", "/"]
+
+
+async def test_thousands_of_upgrades_at_once_are_answered() -> None:
+    """A client that asks for another protocol again and again is answered as often."""
+    async with serving() as served:
+        received = await served.talk((GET[:-2] + UPGRADES["two options"] + b"\r\n") * 2000 + CLOSE)
+        assert received.count(b"200 OK") == 2001
+
+
+async def test_the_limits_hold_behind_an_ignored_upgrade() -> None:
+    """Size, pace and form of what follows are looked at as ever."""
+    upgrade = GET[:-2] + UPGRADES["an unknown protocol"]
+    async with serving(MAX_HEADER_SIZE="1KiB", HEADER_TIMEOUT="200ms", BODY_TIMEOUT="200ms") as served:
+        assert _statuses(await served.talk(upgrade + b"A: " + b"a" * 1100 + b"\r\n\r\n")) == [b"431"]
+        assert _statuses(await served.talk(upgrade + b"\r\n" + GET[:-2] + b"A: " + b"a" * 2100)) == [
+            b"200",
+            b"431",
+        ]
+        assert _statuses(await served.talk(upgrade + b"\r\nhello\r\n\r\n")) == [b"200", b"400"]
+        assert _statuses(await served.talk(upgrade + b"\r\n" + GET[:9])) == [b"200"]
+        stalled = POST + UPGRADES["h2c"] + b"Content-Length: 9\r\n\r\nhalf"
+        assert _statuses(await served.talk(stalled)) == [b"408"]
+
+
+@pytest.mark.parametrize("target", [b"x:1", b"/x", b"/", b"http://x/"])
+async def test_connect_is_refused_and_the_connection_closed(target: bytes) -> None:
+    """The server is not a proxy, and what a client would tunnel is not taken for a request."""
+    async with serving() as served:
+        received = await served.talk(b"CONNECT " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n" + GET, GET)
+        assert _statuses(received) == [b"400"]
+        assert served.requests == []
+
+
+# Versions and hosts
+
+
+PROTOCOLS = (
+    *(b"HTTP/2.0", b"HTTP/0.9", b"HTTP/3.0", b"HTTP/3", b"HTTP/2", b"HTTP/1.2", b"http/1.1"),
+    *(b"RTSP/1.0", b"ICE/1.0"),
+)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_another_protocol_in_the_request_line_is_400(protocol: bytes) -> None:
+    """What is not HTTP/1.1 or HTTP/1.0 is refused, and the connection closed."""
+    method = b"SOURCE" if protocol.startswith(b"ICE") else b"GET"
+    async with serving() as served:
+        for headers in (b"Host: x\r\n", b"Host: x\r\nConnection: keep-alive\r\n", b""):
+            received = await served.talk(GET + method + b" / " + protocol + b"\r\n" + headers + b"\r\n" + GET)
+            assert _statuses(received) == [b"200", b"400"]
+        assert served.requests == ["/", "/", "/"]
+
+
+HOSTS = (
+    *(b"x", b"x:80", b"x:", b"localhost:8000", b"a.b-c_d.example", b"127.0.0.1:1", b"[::1]", b"[2001:db8::1]:443"),
+    *(b"xn--bcher-kva.example", b"%41.example", b""),
+)
+NO_HOSTS = (
+    *(b"a/b@c d", b"a b", b"a/b", b"a@b", b"a?b", b"a#b", b"a:b", b"a:80:80", b"http://a", b"b\xff", b"%zz"),
+    *(b"[::1", b"::1", b"[::1]x", b'"a"', b"a\\b", b"{a}", b"a|b", b"a^b", b"a\tb", b"<a>"),
+)
+
+
+@pytest.mark.parametrize(("hosts", "status"), [(HOSTS, b"200"), (NO_HOSTS, b"400")], ids=["valid", "not"])
+async def test_the_host_is_a_host_and_a_port(hosts: tuple[bytes, ...], status: bytes) -> None:
+    """What cannot be the host of a URL is refused before the app, or a cache before it, makes one of it."""
+    async with serving() as served:
+        for host in hosts:
+            for version in (b"1.1", b"1.0"):
+                received = await served.talk(
+                    b"GET / HTTP/%b\r\nHost: %b\r\nConnection: close\r\n\r\n" % (version, host)
+                )
+                assert _statuses(received) == [status], host
+        assert len(served.requests) == (2 * len(hosts) if status == b"200" else 0)
+
+
+async def test_an_http_1_0_client_gets_no_chunks() -> None:
+    """A body of unknown length ends with the connection, for it knows no other way."""
+    async with serving() as served:
+        for version, end in ((b"1.0", b"\r\n\r\nabc"), (b"1.1", b"\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n")):
+            for headers in (b"", b"Connection: keep-alive\r\n", b"Content-Length: 3\r\n"):
+                head = b"POST /pieces HTTP/" + version + b"\r\nHost: x\r\n" + headers
+                closing = b"" if headers.startswith(b"Conn") and version == b"1.0" else b"Connection: close\r\n"
+                received = await served.talk(head + closing + b"\r\n", *([b"xyz"] if b"Length" in headers else []))
+                assert (b"\r\ntransfer-encoding: chunked\r\n" in received) == (version == b"1.1")
+                assert b"\r\nconnection: close\r\n" in received
+                assert received.endswith(end)
+
+
+async def test_an_http_1_0_client_is_not_told_to_go_on() -> None:
+    """HTTP/1.0 has no 100, so the expectation is ignored."""
+    async with serving() as served:
+        received = await served.talk(
+            POST.replace(b"1.1", b"1.0") + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc"
+        )
+        assert _statuses(received) == [b"200"]
+        assert received.endswith(b"\r\n\r\n3")
 
 
 async def test_problem_details_for_early_errors_too() -> None:

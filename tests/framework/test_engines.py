@@ -316,6 +316,64 @@ def test_a_connection_goes_from_one_way_to_the_other_and_back(ways: Ways) -> Non
     assert answers.count(b"HTTP/1.1 20") == 2 * len(targets) + 3
 
 
+UPGRADES = (b"h2c", b"foo", b"h2c, websocket", b"h2c\r\nUpgrade: websocket", b"websocket")
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+def test_an_upgrade_that_opens_no_websocket_is_ignored(ways: Ways, upgrade: bytes) -> None:
+    """The body is read, by a POST with `Upgrade: websocket` too, and what is behind it is answered."""
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n"
+    framed = [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
+    whole = GET + b"".join(head + body for body in framed) + GET
+    expected = _assert_same(ways, [whole + ALIVE])
+    assert re.findall(rb"HTTP/1.1 (\d+)", expected) == [b"200", b"201", b"201", b"200", b"200"]
+    assert expected.count(b'{"body":"hello","method":"POST"}') == 2
+    assert _assert_same(ways, [*(whole[at : at + 9] for at in range(0, len(whole), 9)), ALIVE]) == expected
+
+
+@pytest.mark.parametrize(
+    "target", [b"/stream", b"/broken-stream", b"/file", b"/mounted", b"/redirect", b"/nothing"]
+)
+def test_http_1_0_has_no_chunks(ways: Ways, target: bytes) -> None:
+    """To an older client a response of unknown length ends with its connection."""
+    for headers in (b"", b"Connection: keep-alive\r\n"):
+        answer = _assert_same(ways, [b"GET " + target + b" HTTP/1.0\r\n" + headers + b"\r\n"])
+        assert b"\r\nconnection: close\r\n" in answer
+        assert b"chunked" not in answer
+        if target == b"/stream":
+            assert answer.endswith(b"\r\n\r\npiece 0 piece 1 piece 2 ")
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        b"CONNECT /u/7/joe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/3\r\nHost: x\r\n\r\n",
+        b"GET / RTSP/1.0\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a/b@c d\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_what_is_not_served_is_refused(ways: Ways, refused: bytes) -> None:
+    """Other protocols, requests to a proxy and doubtful hosts are 400, and the connection is closed."""
+    for pieces in ([refused + GET], [GET + refused + GET]):
+        answers = re.findall(rb"HTTP/1.1 (\d+)", _assert_same(ways, pieces))
+        assert answers == [b"200"] * (len(pieces[0]) > len(refused + GET)) + [b"400"]
+
+
+LARGE = b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 190_000
+
+
+@pytest.mark.parametrize("large", [LARGE, LARGE + b"\r\n\r\n", LARGE[:27] + b"A: a\r\n" * 30_000], ids=len)
+def test_the_limit_of_a_head_holds_behind_a_plain_request(ways: Ways, large: bytes) -> None:
+    """190 KB of headers behind another request in one read are as much too large as alone."""
+    for name in ("auto", "asgi", "uvicorn"):
+        assert re.findall(rb"HTTP/1.1 (\d+)", _talk(ways[name], [GET + large])) == [b"200", b"431"]
+
+
 @pytest.mark.parametrize(
     "behind", [GET[:9], b"hello\r\n\r\n", b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nb"]
 )

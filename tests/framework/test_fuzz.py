@@ -203,6 +203,9 @@ PIECES = st.one_of(
             ),
             *(
                 b" HTTP/9.9\r\n",
+                b" HTTP/2.0\r\n",
+                b" RTSP/1.0\r\n",
+                b"CONNECT ",
                 b"\r\n",
                 b"\n",
                 b"\r",
@@ -231,7 +234,13 @@ PIECES = st.one_of(
                 b"hello",
                 b" a\r\n",
             ),
-            *(b"Upgrade: websocket\r\n", b"Upgrade: h2c\r\n", b"Connection: Upgrade\r\n", b"A" * 5000),
+            *(
+                b"Upgrade: websocket\r\n",
+                b"Upgrade: h2c\r\n",
+                b"Upgrade: h2c, websocket\r\n",
+                b"Connection: Upgrade\r\n",
+                b"A" * 5000,
+            ),
         ]
     ),
 )
@@ -252,6 +261,10 @@ def _head(*lines: bytes, start: bytes = b"GET /.well-known/alive HTTP/1.1") -> b
 
 POST = b"POST /dynamodb?key=k HTTP/1.1"
 PUT = b"PUT /notes/k HTTP/1.1"
+WEBSOCKET = (
+    *(b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"),
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+)
 MALFORMED = {
     "nothing": b"",
     "a NUL in the path": _head(start=b"GET /\0 HTTP/1.1"),
@@ -267,6 +280,18 @@ MALFORMED = {
     "no version": b"GET /notes/k\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
     "an upgrade to HTTP/2": _head(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AA"),
+    "an upgrade with a body": _head(b"Connection: Upgrade", b"Upgrade: h2c", b"Content-Length: 2", start=PUT)
+    + b"{}",
+    "upgrades in a row": _head(b"Connection: Upgrade", b"Upgrade: foo, bar") * 50,
+    "a WebSocket by POST": _head(b"Connection: Upgrade", b"Upgrade: websocket", start=POST),
+    "a WebSocket with a body": _head(*WEBSOCKET, b"Content-Length: 3") + b"abc",
+    "a WebSocket with chunks": _head(*WEBSOCKET, b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n\r\n",
+    "a WebSocket with many headers": _head(*WEBSOCKET, *(b"A: a",) * 200),
+    "a WebSocket with a long header": _head(*WEBSOCKET, b"A: " + b"a" * 9000),
+    "a WebSocket behind a request": _head() + _head(*WEBSOCKET, b"Content-Length: 3") + b"abc",
+    "a WebSocket by HTTP/1.0": _head(*WEBSOCKET, start=b"GET /.well-known/alive HTTP/1.0"),
+    "RTSP": _head(start=b"OPTIONS * RTSP/1.0"),
+    "a Host with a path": b"GET /.well-known/alive HTTP/1.1\r\nHost: a/b@c d\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)),
     "no Host": b"GET /.well-known/alive HTTP/1.1\r\n\r\n",
     "two Hosts": _head(b"Host: elsewhere"),

@@ -18,8 +18,10 @@ from ..config import Settings
 from ..errors import HTTPError
 from .body_pace import Arrival, LingeringTransport
 from .deadline import Deadline
-from .refusal import check_headers, head_size, header_too_large, is_clear, meaning, refusal
+from .http_1_0 import UnchunkedTransport
+from .refusal import check_headers, check_protocol, head_size, header_too_large, is_clear, meaning, refusal
 from .sending import SendingClock, reset
+from .upgrade import begins_websocket, head_without_upgrade, refuse_connect
 
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 16 * 1024 * 1024
@@ -48,6 +50,10 @@ class Connection(HttpToolsProtocol):
     _run = 0
     """Bytes that came since the parser ended a message or gave a piece of a body: the size of a head so far."""
     _run_is_long = False
+    _uncounted = 0
+    """Bytes that `_run` may lack: what came with the end of a message, or with a piece of a body, is not in it."""
+    _received = b""
+    """What is being parsed."""
     _allowance: int | None = None
     """How much more input is worth throwing away; None where input is wanted."""
     _deaf = False
@@ -76,6 +82,11 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless it is refused already."""
+        limit = self._settings.max_header_size
+        if len(data) > limit:  # cut, because of a head that begins behind something else no more is left uncounted
+            for start in range(0, len(data), limit):
+                self.data_received(data[start : start + limit])
+            return
         if self._allowance is not None:
             self._allowance -= len(data)
             if self._allowance < 0:
@@ -84,18 +95,42 @@ class Connection(HttpToolsProtocol):
         if self._deaf:
             return
         self._run += len(data)
-        self._run_is_long = self._run > self._settings.max_header_size
+        self._run_is_long = self._run + self._uncounted > limit
+        self._received = data
         try:
-            self.feed(data)
-        except httptools.HttpParserUpgrade:
-            self._upgrade()
+            try:
+                self.feed(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._go_on_after_upgrade(memoryview(data)[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(meaning(error))
         else:
-            if self._at != "rest" or self._run > self._settings.max_header_size:
+            if self._at != "rest" or self._run > limit:
                 self._after_data()
+        finally:
+            self._received = b""
 
-    def feed(self, data: bytes) -> None:
+    def _go_on_after_upgrade(self, rest: memoryview) -> None:
+        """Open a WebSocket; where another protocol is asked for, parse the request as if it were not."""
+        while not self._should_upgrade():
+            head = head_without_upgrade(self.parser, self.url, self.headers)
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            self.feed(head)
+            try:
+                self.feed(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            else:
+                return
+        self._deaf = True
+        self._deadline.clear()
+        if self._busy:  # its answer goes first
+            self._handshake_waits = True
+        else:
+            self.handle_websocket_upgrade()
+
+    def feed(self, data: bytes | memoryview) -> None:
         """Let the parser have what came; raises what it raises."""
         self.parser.feed_data(data)
 
@@ -103,23 +138,18 @@ class Connection(HttpToolsProtocol):
         """Look after a message that is not complete yet."""
         if self._run > self._settings.max_header_size:
             self._refuse(header_too_large(self._settings.max_header_size))
-        elif self._at == "body":
-            if self.cycle.transport is self.transport:
+            return
+        if not self._run:
+            self._uncounted = self._settings.max_header_size
+        if self._at == "body":
+            if not isinstance(self.cycle.message_event, Arrival):
                 self._watch_body()
         elif self._at == "head" and not self._deadline.is_set and not self._busy:
             self._deadline.set(self._settings.header_timeout)
 
-    def _upgrade(self) -> None:
-        if self._should_upgrade():
-            self._deadline.clear()
-            if self._busy:  # its answer goes first
-                self._handshake_waits = self._deaf = True
-            else:
-                self.handle_websocket_upgrade()
-        else:
-            # A request to change to another protocol is answered in this one, and its body was not parsed
-            self.cycle.keep_alive = False
-            self._deaf = True
+    def _should_upgrade(self) -> bool:
+        """Tell whether the request opens a WebSocket, and there is a library for these."""
+        return begins_websocket(self.parser, self.first_values) and super()._should_upgrade()
 
     def handle_websocket_upgrade(self) -> None:
         """Let a WebSocket have the connection, if its library takes the handshake; else that is refused."""
@@ -148,15 +178,26 @@ class Connection(HttpToolsProtocol):
         self.first_values = first_values(self.headers)
         if self._run_is_long or not is_clear(self.headers, self.first_values):
             self._check_head()
+        is_upgrade = self.parser.should_upgrade()
+        if is_upgrade and not self._should_upgrade():
+            refuse_connect(self.parser)
+            return  # it is parsed once more
         self.begin_answer()
         self._at = "body"
         self._deadline.clear()
-        if not self.parser.should_upgrade():
+        if not is_upgrade:
             self.headers = []  # a trailer, which comes after the body, must not pass for a header
 
     def begin_answer(self) -> None:
         """Start the app for the request whose head is complete, or queue it."""
+        version = self.parser.get_http_version()
+        if version == "1.1":
+            super().on_headers_complete()
+            return
+        check_protocol(version, self.url, self._received)
+        self.expect_100_continue = False  # RFC 9110, 10.1.1
         super().on_headers_complete()
+        self.cycle.transport = UnchunkedTransport(self)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
@@ -165,6 +206,10 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
+        if self._at == "head":  # of a request that is parsed once more
+            return
+        if self._run_is_long and head_size(b"", b"", self.headers) > self._settings.max_header_size:
+            raise header_too_large(self._settings.max_header_size)  # of trailers
         super().on_message_complete()
         self.note_end_of_message()
 
@@ -181,6 +226,7 @@ class Connection(HttpToolsProtocol):
         limit = self._settings.max_header_size
         if self._run_is_long and head_size(self.parser.get_method(), self.url, self.headers) > limit:
             raise header_too_large(limit)
+        self._uncounted = 0
         check_headers(self.headers, self.parser)
 
     # What goes out
@@ -306,7 +352,8 @@ class Connection(HttpToolsProtocol):
     def _watch_body(self) -> None:
         """Have the app's waiting for the body timed, and an answer before its end linger."""
         cycle = self.cycle
-        cycle.transport = LingeringTransport(self)
+        if cycle.transport is self.transport:
+            cycle.transport = LingeringTransport(self)
         arrival = Arrival(self)
         if cycle.message_event.is_set():
             arrival.set()

@@ -85,7 +85,7 @@ class DirectConnection(Connection):
 
     # What the parser finds
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Parse what came, then start what it completed; whatever else it began is uvicorn's."""
         try:
             self.parser.feed_data(data)

@@ -1,5 +1,8 @@
 """What is refused before it reaches the app: the check of a head, and the answer to the client."""
 
+import re
+from functools import lru_cache
+
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -11,9 +14,22 @@ _ENDS = len(" HTTP/1.1\r\n\r\n")
 _HEADER_ENDS = len(": \r\n")
 
 
+_HOST = re.compile(  # RFC 9110, 7.2 and RFC 3986, 3.2.2
+    rb"(?:\[[0-9A-Za-z:.%_~-]+\]|(?:[0-9A-Za-z._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
+)
+_OTHER_PROTOCOLS = (b"RTSP", b"ICE")
+"""What httptools takes for HTTP as well."""
+
+
 def is_clear(headers: RawHeaders, first: FirstValues) -> bool:
     """Tell whether there is nothing to check: no header stands twice, and the body is framed by its length."""
-    return len(first) == len(headers) and b"host" in first and b"transfer-encoding" not in first
+    return len(first) == len(headers) and is_host(first.get(b"host")) and b"transfer-encoding" not in first
+
+
+@lru_cache(maxsize=64)
+def is_host(value: bytes | None) -> bool:
+    """Tell whether this is the value of a header Host."""
+    return value is not None and _HOST.fullmatch(value) is not None
 
 
 def check_headers(headers: RawHeaders, parser: httptools.HttpRequestParser) -> None:
@@ -22,10 +38,21 @@ def check_headers(headers: RawHeaders, parser: httptools.HttpRequestParser) -> N
     for name, value in headers:
         if name == b"host":
             hosts += 1
+            if not is_host(value):
+                raise HTTPError(400, "malformed request: the Host header is not a host and a port")
         elif name == b"transfer-encoding" and value.lower() != b"chunked":
             raise HTTPError(400, "unsupported transfer encoding")
     if hosts != 1 and (hosts or parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
         raise HTTPError(400, "malformed request: exactly one Host header is needed")
+
+
+def check_protocol(version: str, url: bytes, data: bytes) -> None:
+    """Raise HTTPError 400 for a request line in `data` that ends in neither HTTP/1.1 nor HTTP/1.0."""
+    if version not in {"1.0", "1.1"}:
+        raise HTTPError(400, f"malformed request: unsupported version {version}")
+    for protocol in _OTHER_PROTOCOLS:
+        if b"%b %b/%b\r" % (url, protocol, version.encode()) in data:
+            raise HTTPError(400, f"malformed request: unsupported protocol {protocol.decode()}")
 
 
 def head_size(method: bytes, url: bytes, headers: RawHeaders) -> int:
