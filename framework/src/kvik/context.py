@@ -151,7 +151,9 @@ class Context:
         """Convert the body into `kind`: dataclass, msgspec.Struct, TypedDict, pydantic model, dict, list of such.
 
         The body is JSON, or a form (urlencoded or multipart) if `kind` has named fields. In a form a list takes
-        all values of its name, anything else the last; "" counts as absent unless the field is a `str`. Files
+        all values of its name, anything else the last; "" counts as absent unless the field is a `str`. What
+        HTML's inputs send is understood: times without seconds, "on", numbers such as ".5". Where a field has no
+        default, a checkbox that was not sent is False, and an input that was left empty None if it may be. Files
         are fields of type `starlette.datastructures.UploadFile`, on disk if larger than 1 MiB, closed when the
         request ends; their names are what the client says, so never make a path of one.
 

@@ -7,12 +7,11 @@ import msgspec
 import msgspec.inspect as mi
 from starlette.datastructures import UploadFile
 
+from .html import read_input
 from .models import is_model, model_fields
-from .shapes import OBJECTS, choices, members, parts
+from .shapes import OBJECTS, choices, is_nullable, members, parts
 
 Value = str | UploadFile
-
-_ON_AND_OFF = {"on": True, "off": False}
 
 
 class Fields:
@@ -21,7 +20,9 @@ class Fields:
     def __init__(self, info: mi.Type) -> None:
         kinds = list(members(info))
         self.are_named = all(_has_named_fields(kind) for kind in kinds)
-        self._rules = {name: rule for kind in kinds for name, rule in _rules(kind)}
+        fields = [field for kind in kinds for field in _fields(kind)]
+        self._rules = {name: field.rule for field in fields for name in field.names}
+        self._required = [field for field in fields if field.is_required and len(kinds) == 1]
         self._other = next((_rule(kind.value_type) for kind in kinds if isinstance(kind, mi.DictType)), _ANYTHING)
 
     def collect(self, pairs: Iterable[tuple[str, Value]]) -> dict[str, Any]:
@@ -35,15 +36,28 @@ class Fields:
             present = [rule.read(value) for value in values if not rule.counts_as_absent(value)]
             if present:
                 collected[name] = present if rule.many else present[-1]
+        for field in self._required:
+            if collected.keys().isdisjoint(field.names):
+                if field.rule.is_bool:  # a box that is not checked is not sent
+                    collected[field.names[0]] = False
+                elif field.is_nullable and not sent.keys().isdisjoint(
+                    field.names
+                ):  # an input that is left empty is
+                    collected[field.names[0]] = None
         return collected
 
 
 class _Rule(msgspec.Struct, frozen=True):
-    """Say how the values of one field are read."""
+    """How the values of one field are read, if they may be of these `kinds` and no text."""
 
     many: bool = False
     keeps_empty: bool = True
-    is_bool: bool = False
+    kinds: tuple[mi.Type, ...] = ()
+
+    @property
+    def is_bool(self) -> bool:
+        """Tell whether this is a field for one checkbox."""
+        return not self.many and len(self.kinds) == 1 and isinstance(self.kinds[0], mi.BoolType)
 
     def counts_as_absent(self, value: Value) -> bool:
         if isinstance(value, str):
@@ -51,9 +65,16 @@ class _Rule(msgspec.Struct, frozen=True):
         return not value.filename and not value.size  # what a browser sends where no file was chosen
 
     def read(self, value: Value) -> Value | bool:
-        if self.is_bool and isinstance(value, str):
-            return _ON_AND_OFF.get(value.lower(), value)
-        return value
+        return read_input(value, self.kinds) if isinstance(value, str) else value
+
+
+class _Field(msgspec.Struct, frozen=True):
+    """A field, by all names that a client may use, the first of which is the one to fill it by."""
+
+    names: tuple[str, ...]
+    rule: _Rule
+    is_required: bool
+    is_nullable: bool
 
 
 _ANYTHING = _Rule()
@@ -67,8 +88,7 @@ def _rule(info: mi.Type) -> _Rule:
     return _Rule(
         many=bool(lists),
         keeps_empty=any(_keeps_empty(kind) for kind in kinds),
-        is_bool=any(isinstance(kind, mi.BoolType) for kind in kinds)
-        and not any(isinstance(kind, mi.StrType) for kind in kinds),
+        kinds=() if any(isinstance(kind, mi.StrType | mi.AnyType) for kind in kinds) else tuple(kinds),
     )
 
 
@@ -78,18 +98,21 @@ def _keeps_empty(info: mi.Type) -> bool:
     return isinstance(info, mi.StrType | mi.AnyType) or "" in choices(info)
 
 
-def _rules(info: mi.Type) -> Iterator[tuple[str, _Rule]]:
+def _fields(info: mi.Type) -> Iterator[_Field]:
     if isinstance(info, OBJECTS):
-        yield from ((field.encode_name, _rule(field.type)) for field in info.fields)
+        for field in info.fields:
+            yield _Field((field.encode_name,), _rule(field.type), field.required, is_nullable(field.type))
     elif isinstance(info, mi.CustomType) and is_model(info.cls):
-        yield from ((name, _rule_of_annotation(annotation)) for name, annotation in model_fields(info.cls))
+        for names, annotation, is_required in model_fields(info.cls):
+            kind = _type_of(annotation)
+            yield _Field(names, _rule(kind), is_required, is_nullable(kind))
 
 
-def _rule_of_annotation(annotation: Any) -> _Rule:
+def _type_of(annotation: Any) -> mi.Type:
     try:
-        return _rule(mi.type_info(annotation))
+        return mi.type_info(annotation)
     except TypeError:  # pydantic knows more types than msgspec
-        return _ANYTHING
+        return mi.AnyType()
 
 
 def _has_named_fields(info: mi.Type) -> bool:

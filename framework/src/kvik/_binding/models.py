@@ -39,14 +39,12 @@ def validate(check: Callable[[Any], Any], data: Any) -> Any:
         raise _model_error(error) from error
 
 
-def model_fields(model: Any) -> Iterator[tuple[str, Any]]:
-    """Give a model's fields by every name that a client may use, with their types."""
+def model_fields(model: Any) -> Iterator[tuple[tuple[str, ...], Any, bool]]:
+    """Return each of a model's fields: the names that a client may use, its type, and whether it is required."""
     for name, field in model.model_fields.items():
         alias = field.validation_alias
-        for choice in getattr(alias, "choices", [alias]):
-            if isinstance(choice, str):
-                yield choice, field.annotation
-        yield name, field.annotation
+        aliases = [choice for choice in getattr(alias, "choices", [alias]) if isinstance(choice, str)]
+        yield (*aliases, name), field.annotation, field.is_required()
 
 
 def _model_error(error: Any) -> ModelError:

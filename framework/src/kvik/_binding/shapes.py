@@ -25,6 +25,15 @@ def members(info: mi.Type) -> Iterator[mi.Type]:
         yield info
 
 
+def is_nullable(info: mi.Type) -> bool:
+    """Tell whether a value may be None."""
+    if isinstance(info, mi.Metadata):
+        return is_nullable(info.type)
+    if isinstance(info, mi.UnionType):
+        return any(map(is_nullable, info.types))
+    return isinstance(info, mi.NoneType)
+
+
 def parts(info: mi.Type) -> Iterator[mi.Type]:
     """Give the types that a type is made of."""
     match info:
