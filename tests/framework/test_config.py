@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dotenv import dotenv_values
 
 from kvik import App, Config, ConfigError
 from kvik._parsing import parse_bool, parse_count, parse_duration, parse_port, parse_size
@@ -27,6 +28,29 @@ def test_the_environment_wins_over_the_overlay_and_that_over_the_file(folder: Pa
     """Process environment, then .local.env, then .env."""
     config = Config(folder, {"C": "process"})
     assert [config.get(name) for name in "ABCDEFG"] == ["file", "local", "process", "x y", "", "", None]
+
+
+def test_variables_in_files_are_expanded(tmp_path: Path) -> None:
+    """`${NAME}` and `${NAME:-default}` are expanded as python-dotenv does, whichever file or process has them."""
+    (tmp_path / ".env").write_text(
+        "HOST=db\nURL=http://${HOST}:${PORT:-5432}/\nQUOTED=\"${HOST} ${USER}\"\nSINGLE='${HOST}'\nNONE=[${NOPE}]\n"
+        "HOST=${HOST}2\nPLAIN=$HOST\nOWN=${OWN:-own}\nLATER=${AFTER}\nAFTER=1\n"
+    )
+    config = Config(tmp_path, {"USER": "ann"})
+    expected = {"URL": "http://db:5432/", "QUOTED": "db ann", "SINGLE": "db", "NONE": "[]", "HOST": "db2"}
+    expected |= {"PLAIN": "$HOST", "OWN": "own", "LATER": "", "AFTER": "1"}
+    assert {name: config.get(name) for name in expected} == expected
+    assert dotenv_values(tmp_path / ".env") | {"QUOTED": "db ann"} == expected
+    assert Config(tmp_path, {"HOST": "prod", "URL": "${HOST}"}).get("NONE") == "[]"
+    assert Config(tmp_path, {"HOST": "prod"}).get("URL") == "http://prod:5432/"
+    assert Config(tmp_path, {"URL": "${HOST}"}).get("URL") == "${HOST}"
+    (tmp_path / ".local.env").write_text("PORT=6\nUSER=${SINGLE}-user\n")
+    config = Config(tmp_path, {})
+    assert (config.get("URL"), config.get("USER"), config.get("QUOTED")) == (
+        "http://db:6/",
+        "db-user",
+        "db db-user",
+    )
 
 
 def test_app_env_names_the_overlay(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Configuration from the environment and from files, and the settings of the framework itself."""
 
 import os
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -36,14 +37,17 @@ class Config:
     """Look up configuration by name: process environment first, then the files of a folder.
 
     The files are `.{APP_ENV}.env`, or `.local.env` when APP_ENV is not set, then `.env`; either may be absent.
-    `folder` is relative to the working directory, default "configs". Raises ConfigError, naming file and line,
-    where a file cannot be read.
+    In them `${NAME}` and `${NAME:-default}` stand for the value of that name, by the same order; of its own file
+    for a value further up. `folder` is relative to the working directory, default "configs". Raises ConfigError,
+    naming file and line, where a file cannot be read.
     """
 
     def __init__(self, folder: str | Path = "configs", environ: Mapping[str, str] | None = None) -> None:
         environ = dict(os.environ if environ is None else environ)
         overlay = Path(folder) / f".{environ.get('APP_ENV') or 'local'}.env"
-        self._values = {**_read(Path(folder) / ".env"), **_read(overlay), **environ}
+        in_file = _read(Path(folder) / ".env")
+        values = _expanded(_read(overlay), environ, _expanded(in_file, environ, {})) | environ
+        self._values = _expanded(in_file, values, {}) | values
 
     def get(self, name: str) -> str | None:
         """Return the value, None where there is none; a variable that is set but empty is ""."""
@@ -54,14 +58,14 @@ class Config:
         return self._values.get(name) or default
 
 
-def _read(path: Path) -> dict[str, str]:
+def _read(path: Path) -> list[tuple[str, str]]:
     try:
         with path.open(encoding="utf-8") as file:
             from dotenv.parser import parse_stream  # noqa: PLC0415 - not needed where there is no file
 
             bindings = list(parse_stream(file))
     except FileNotFoundError:
-        return {}
+        return []
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     for binding in bindings:
@@ -69,7 +73,24 @@ def _read(path: Path) -> dict[str, str]:
             text = binding.original.string
             blank = text[: len(text) - len(text.lstrip())].count("\n")  # the parser counts them in
             raise ConfigError(f"{path}, line {binding.original.line + blank}: expected NAME=value")
-    return {binding.key: binding.value or "" for binding in bindings if binding.key is not None}
+    return [(binding.key, binding.value or "") for binding in bindings if binding.key is not None]
+
+
+def _expanded(
+    assignments: list[tuple[str, str]], first: Mapping[str, str], last: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the values of a file; a variable in one is looked up in `first`, in the lines above, in `last`."""
+    values: dict[str, str] = {}
+    known = ChainMap({**first}, values, {**last})
+    for name, value in assignments:
+        values[name] = _expanded_value(value, known) if "${" in value else value
+    return values
+
+
+def _expanded_value(value: str, known: Mapping[str, str]) -> str:
+    from dotenv.variables import parse_variables  # noqa: PLC0415 - as above
+
+    return "".join(atom.resolve(known) for atom in parse_variables(value))
 
 
 def _setting(parse: Callable[[str], T], default: D, *, may_be_empty: bool = False, secret: bool = False) -> T | D:
