@@ -33,8 +33,8 @@ def test_the_environment_wins_over_the_overlay_and_that_over_the_file(folder: Pa
 def test_variables_in_files_are_expanded(tmp_path: Path) -> None:
     """`${NAME}` and `${NAME:-default}` are expanded as python-dotenv does, whichever file or process has them."""
     (tmp_path / ".env").write_text(
-        "HOST=db\nURL=http://${HOST}:${PORT:-5432}/\nQUOTED=\"${HOST} ${USER}\"\nSINGLE='${HOST}'\nNONE=[${NOPE}]\n"
-        "HOST=${HOST}2\nPLAIN=$HOST\nOWN=${OWN:-own}\nLATER=${AFTER}\nAFTER=1\n"
+        "HOST=db\nURL=http://${HOST}:${PORT:-5432}/\nQUOTED=\"${HOST} ${USER}\"\nSINGLE='${HOST}'\n"
+        "NONE=[${NOPE}]\nHOST=${HOST}2\nPLAIN=$HOST\nOWN=${OWN:-own}\nLATER=${AFTER}\nAFTER=1\n"
     )
     config = Config(tmp_path, {"USER": "ann"})
     expected = {"URL": "http://db:5432/", "QUOTED": "db ann", "SINGLE": "db", "NONE": "[]", "HOST": "db2"}

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from kvik import App, Context
+from kvik import App, Context, HTTPError
 from kvik._logs.logging import Logging
 from support import serving
 
@@ -159,3 +159,90 @@ def test_a_closed_stream_does_not_stop_the_service() -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert '"message":"y"' in run.stderr
+
+
+def _binding_app() -> App:
+    """Make an app whose handlers bind the query's user, in the ways there are."""
+    app = App()
+
+    @app.get("/async")
+    async def bind(ctx: Context) -> None:
+        structlog.contextvars.bind_contextvars(user=ctx.param("user"))
+        await asyncio.sleep(0.01)
+        ctx.logger.info("handler", own=1)
+        logging.getLogger("library").warning("library")
+
+    @app.get("/def")
+    def bind_in_thread(ctx: Context) -> None:
+        structlog.contextvars.bind_contextvars(user=ctx.param("user"))
+        structlog.get_logger().info("handler")
+        ctx.background(lambda: ctx.logger.info("background"))
+
+    @app.get("/fails")
+    async def fail(ctx: Context) -> None:
+        structlog.contextvars.bind_contextvars(user=ctx.param("user"), level="mine")
+        raise HTTPError(500, "no")
+
+    @app.get("/fails-in-thread")
+    def fail_in_thread(ctx: Context) -> None:
+        structlog.contextvars.bind_contextvars(user=ctx.param("user"))
+        raise ZeroDivisionError
+
+    @app.get("/plain")
+    async def plain(ctx: Context) -> None:
+        ctx.logger.info("handler")
+
+    return app
+
+
+@pytest.mark.parametrize("behind_middleware", [False, True])
+@pytest.mark.parametrize("path", ["/async", "/def", "/fails", "/fails-in-thread"])
+async def test_bound_values_are_in_every_line_of_their_request(
+    path: str, capsys: pytest.CaptureFixture[str], *, behind_middleware: bool
+) -> None:
+    """What `bind_contextvars` adds is in all lines of the request and in no other's."""
+    app = _binding_app()
+    if behind_middleware:
+        app.add_middleware(ProxyHeadersMiddleware)  # type: ignore[arg-type] # uvicorn's types are narrower
+    users: dict[str, str] = {}
+    async with serving(app) as client:
+        for user in ("ann", "bob"):
+            answer = await client.get(path, params={"user": user})
+            users[answer.headers["x-correlation-id"]] = user
+        others = [(await client.get("/plain")).headers["x-correlation-id"] for _ in range(2)]
+    out, err = capsys.readouterr()
+    lines = [json.loads(line) for line in (out + err).splitlines()]
+    mine = [line for line in lines if line.get("trace_id") in users]
+    assert [line["user"] for line in mine] == [users[line["trace_id"]] for line in mine]
+    assert {"request"} < {line["message"] for line in mine}
+    theirs = [line for line in lines if line.get("trace_id") in others]
+    assert len(theirs) == 4
+    assert not any("user" in line for line in theirs)
+
+
+async def test_bound_values_do_not_reach_pipelined_requests(capsys: pytest.CaptureFixture[str]) -> None:
+    """A request that begins when the one before it on the connection ends has none of its values."""
+    async with serving(_binding_app()) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+        writer.write(
+            b"GET /async?user=ann HTTP/1.1\r\nHost: a\r\n\r\n" + b"GET /plain HTTP/1.1\r\nHost: a\r\n\r\n" * 2
+        )
+        for _ in range(3):
+            await reader.readuntil(b"{}\n")
+        writer.close()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    requests = [line for line in lines if line["message"] == "request"]
+    assert [line.get("user") for line in requests] == ["ann", None, None]
+    assert [line.get("user") for line in lines if line["message"] == "handler"] == ["ann", None, None]
+
+
+async def test_values_bound_when_the_program_starts_are_in_all_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is bound outside of requests stays in the lines of all of them."""
+    with structlog.contextvars.bound_contextvars(region="eu"):
+        async with serving(_binding_app()) as client:
+            await client.get("/plain")
+            await client.get("/async?user=ann")
+            await client.get("/plain")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["region"] for line in lines if line["message"] == "request"] == ["eu"] * 3
+    assert [line.get("user") for line in lines if line["message"] == "request"] == [None, "ann", None]

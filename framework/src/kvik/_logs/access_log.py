@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .bound_values import bound_values
 from .log_line import REQUEST, current_ids, rfc3339, to_the_second
 from .log_values import visible
 from .logging import Logging
@@ -38,7 +39,7 @@ class AccessLog:
         level = logging.ERROR if outgoing.status >= _SERVER_ERROR else logging.INFO
         if level < self._sink.level.number or (not self._log_probes and outgoing.path.startswith(_PROBES)):
             return
-        text = None if self._on_terminal else _text(level, outgoing)
+        text = None if self._on_terminal or bound_values() else _text(level, outgoing)
         if text is None:
             self._logger.log(level, REQUEST, **_fields(outgoing))
         else:

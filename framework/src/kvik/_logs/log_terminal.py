@@ -15,6 +15,12 @@ _OF_LEVEL = {"DEBUG": _BLUE, "INFO": _GREEN, "WARNING": _YELLOW, "ERROR": _RED, 
 _OF_STATUS = {2: _GREEN, 3: _CYAN, 4: _YELLOW, 5: _RED}
 _SHORT = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 
+_OF_EVERY_LINE = frozenset({"level", "time", "message", "trace_id", "span_id", "exception"})
+_OF_REQUEST = _OF_EVERY_LINE | {
+    *("method", "uri", "response", "response_time", "start_time", "user_agent", "ip"),
+}
+"""What a line shows without its name, or not at all."""
+
 _MESSAGE_WIDTH = 32
 _SUBJECT_WIDTH = 32
 _SHORT_ID = 8
@@ -45,7 +51,7 @@ class Terminal:
         return (
             f"{self._colour(colour, f'{_shown(status):<3}')}  {_shown(line['method']):<7} "
             f"{_shown(line['uri']):<{_SUBJECT_WIDTH}} {human(line['response_time']):>8}"
-            f"{self._trace(line)}"
+            f"{self._fields(line, _OF_REQUEST)}{self._trace(line)}"
         )
 
     def _operation(self, line: Line) -> str:
@@ -57,15 +63,17 @@ class Terminal:
         )
 
     def _event(self, line: Line) -> str:
-        own = ("level", "time", "message", "trace_id", "span_id", "exception")
-        fields = " ".join(
-            f"{self._colour(_CYAN, visible(name))}={_quoted(value)}"
+        stack = "".join(f"\n{_INDENT}{visible(row)}" for row in str(line.get("exception", "")).splitlines())
+        message = f"{_shown(line['message']):<{_MESSAGE_WIDTH}}"
+        fields = self._fields(line, _OF_EVERY_LINE)
+        return f"{self._colour(_BOLD, message)}{fields}{self._trace(line)}".rstrip() + stack
+
+    def _fields(self, line: Line, own: frozenset[str]) -> str:
+        return "".join(
+            f" {self._colour(_CYAN, visible(name))}={_quoted(value)}"
             for name, value in line.items()
             if name not in own
         )
-        stack = "".join(f"\n{_INDENT}{visible(row)}" for row in str(line.get("exception", "")).splitlines())
-        message = f"{_shown(line['message']):<{_MESSAGE_WIDTH}}"
-        return f"{self._colour(_BOLD, message)} {fields}{self._trace(line)}".rstrip() + stack
 
     def _level(self, line: Line) -> str:
         level = line["level"]

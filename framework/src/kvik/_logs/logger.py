@@ -8,6 +8,7 @@ from typing import Any, Self, TextIO
 
 import structlog
 
+from .bound_values import bound_values
 from .log_json import to_json
 from .log_line import line_of
 from .log_values import ascii_only
@@ -182,7 +183,10 @@ class Logger(structlog.BoundLoggerBase):
         if number < sink.level.number:
             return
         try:
-            line: Any = line_of(number, event, args, {**self._context, **fields} if self._context else fields)
+            bound = bound_values()
+            if bound or self._context:
+                fields = {**bound, **self._context, **fields}
+            line: Any = line_of(number, event, args, fields)
             for processor in self._processors:
                 line = processor(sink, "", line)
             sink.write(number, line)

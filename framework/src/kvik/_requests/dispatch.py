@@ -30,6 +30,11 @@ def keep_outgoing(scope: Scope, outgoing: Outgoing) -> None:
     scope[_STATE] = outgoing
 
 
+def has_outgoing(scope: Scope) -> bool:
+    """Return whether a request has come through an app already, in which another one is mounted."""
+    return _STATE in scope
+
+
 class Dispatch:
     """Find a request's route and have it answered."""
 

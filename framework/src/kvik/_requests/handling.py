@@ -1,14 +1,16 @@
 """One call of a handler: what may end it, and the answer to what it gives or raises."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Send
+from structlog.contextvars import bind_contextvars
 
 from .._container import Container
 from .._kv.deadline import deadline
+from .._logs.bound_values import bound_values
 from .._threads import asynchronous
 from ..context import Context
 from ..errors import HTTPError
@@ -77,13 +79,22 @@ class Handling:
         if endpoint.is_coroutine:
             work = until_client_leaves(endpoint.target, context, incoming)
         else:
-            work = self._call_in_thread(endpoint.target, context)
+            work = self._call_in_thread(endpoint, context)
         return work if self._seconds is None else _within(self._seconds, work)
 
-    async def _call_in_thread(self, handler: Callable[[Context], Any], context: Context) -> Any:
+    async def _call_in_thread(self, endpoint: Endpoint, context: Context) -> Any:
+        bound: dict[str, Any] = {}
+
+        def call(context: Context) -> Any:
+            try:
+                return endpoint.target(context)
+            finally:
+                bound.update(bound_values())  # in the thread's copy of the request's context variables
+
         try:
-            return await asynchronous(handler, self._container.handler_threads)(context)
+            return await asynchronous(call, self._container.handler_threads)(context)
         finally:
+            bind_contextvars(**bound)
             context._end_waiting()
 
 

@@ -3,12 +3,13 @@
 import time
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.contextvars import clear_contextvars
 
 from .._container import Container
-from .._logs.logging import request_ids
+from .._logs.logging import NO_IDS, request_ids
 from .correlation import new_ids
 from .cors import CORS
-from .dispatch import Dispatch, keep_outgoing
+from .dispatch import Dispatch, has_outgoing, keep_outgoing
 from .failures import failure_of
 from .framing import framed_handshake
 from .handshake import Handshakes
@@ -46,6 +47,8 @@ class RequestPath:
         """Serve one request or WebSocket."""
         headers = first_values(scope["headers"])
         ids = new_ids(headers)
+        if request_ids.get() is not NO_IDS and not has_outgoing(scope):
+            clear_contextvars()  # a server that starts a request from within another one's task hands them down
         token = request_ids.set(ids)
         try:
             if scope["type"] == "http":

@@ -8,6 +8,7 @@ ASGI application, in the middle of a connection too. HTTP_ENGINE=asgi switches t
 """
 
 import asyncio
+import contextvars
 import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -65,6 +66,7 @@ class DirectConnection(Connection):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
         """Look whether anything stands between a request and its route."""
         super().connection_made(transport)
+        self._context = contextvars.copy_context()  # of no request
         self.path = self._find_path()
         self._may_be_plain = self.path.is_straight and not self._is_for_uvicorn()
         HttpToolsProtocol.on_message_begin(self)
@@ -185,11 +187,12 @@ class DirectConnection(Connection):
         """Start a request's task, which runs now until it waits for something, where Python has such tasks."""
         self._in_work = exchange
         if sys.version_info >= (3, 12):  # whatever factory of tasks the loop has: pipelined requests would recurse
-            task = asyncio.Task(exchange.run(), loop=self.loop, eager_start=at_once)
+            context = self._context.copy()
+            task = asyncio.Task(exchange.run(), loop=self.loop, eager_start=at_once, context=context)
             if task.done():
                 return
         else:
-            task = self.loop.create_task(exchange.run())
+            task = self.loop.create_task(exchange.run(), context=self._context.copy())
         exchange.task = task
         self.tasks.add(task)
 
