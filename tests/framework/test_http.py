@@ -2,13 +2,18 @@
 
 import asyncio
 import functools
+import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
+from io import StringIO
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -115,18 +120,91 @@ _CYCLE: list[Any] = []
 _CYCLE.append(_CYCLE)
 
 
+class _Frame:
+    """Stand for a table of pandas."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {}
+
+
+@dataclass
+class _Holder:
+    files: list[Any]
+
+
+async def _pieces() -> AsyncIterator[str]:
+    yield "a"
+
+
 @pytest.mark.parametrize(
-    "value", [object(), "\ud800", {("a",): 1}, _CYCLE], ids=["object", "surrogate", "key", "cycle"]
+    ("make", "words"),
+    [
+        (
+            object,
+            "returned object, which has no JSON form: return str(it), a dict, a dataclass or a pydantic model",
+        ),
+        (lambda: Path("/a"), "returned PosixPath, which has no JSON form: return str(path), or File(path)"),
+        (lambda: (i for i in "ab"), "returned generator, which has no JSON form: return list(it)"),
+        (lambda: map(str, ()), "returned map, which has no JSON form: return list(it)"),
+        ({}.keys, "returned dict_keys, which has no JSON form: return list(it)"),
+        (_pieces, "returned async_generator, which has no JSON form: return Stream(it), or a list"),
+        (
+            asyncio.Event().wait,
+            "returned coroutine, which has no JSON form: write `await` before the call of Event.wait",
+        ),
+        (lambda: 1j, "returned complex, which has no JSON form: return str(number), or [number.real"),
+        (lambda: Fraction(1, 2), "returned Fraction, which has no JSON form: return str(it)"),
+        (lambda: MappingProxyType({}), "returned mappingproxy, which has no JSON form: return dict(it)"),
+        (lambda: ValueError("hush"), "returned ValueError, which has no JSON form: raise it"),
+        (
+            lambda: App,
+            "returned type, which has no JSON form: return an instance of it: perhaps the () is missing",
+        ),
+        (lambda: len, "returned builtin_function_or_method, which has no JSON form: call it: perhaps the ()"),
+        (_Frame, "returned _Frame, which has no JSON form: return its to_dict()"),
+        (StringIO, "returned StringIO, which has no JSON form: return File(path), or what read() gives"),
+        (lambda: "\ud800", "returned str, which has no JSON form: return text that UTF-8 can hold"),
+        (
+            lambda: {("hush",): 1},
+            "returned dict, in which a key at `$` is tuple: return text or a number as the key",
+        ),
+        (lambda: [{None: 1}], "returned list, in which a key at `$[0]` is NoneType: return text or a number"),
+        (lambda: {"a": [0, {1j}]}, "returned dict, in which `$.a[1][0]` is complex, which has no JSON form"),
+        (lambda: {"hush hush": Path()}, "returned dict, in which `$[…]` is PosixPath, which has no JSON form"),
+        (
+            lambda: _Holder([1, Path()]),
+            "returned _Holder, in which `$.files[1]` is PosixPath, which has no JSON form",
+        ),
+        (lambda: kvik.Raw([Path()]), "returned list, in which `$[0]` is PosixPath, which has no JSON form"),
+        (lambda: kvik.Response("a", metadata={"at": Path()}), "in which `$.metadata.at` is PosixPath"),
+        (lambda: _CYCLE, "returned list, which contains itself or is nested too deep for JSON at `$[0][0]"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_what_is_no_json_is_a_500(value: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """A result that cannot be encoded is a 500 that says so, and an ERROR line that names the type."""
+@pytest.mark.parametrize("kind", ["async def", "def"])
+async def test_what_is_no_json_is_a_500(
+    make: Callable[[], Any], words: str, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A result without a JSON form is a 500, and an ERROR line with handler, type, place and advice."""
     app = App()
-    app.get("/x")(_give(value))
+
+    async def report(_: kvik.Context) -> Any:
+        return make()
+
+    def report_plainly(_: kvik.Context) -> Any:
+        return make()
+
+    handler: Any = report if kind == "async def" or make.__name__ == "wait" else report_plainly
+    app.get("/x")(handler)
     async with serving(app) as client:
         answer = await client.get("/x")
     assert answer.status_code == 500
     assert answer.content == b'{"error":{"message":"failed to encode response as JSON"}}\n'
-    assert f'"error":"{type(value).__name__}"' in capsys.readouterr().err
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    (error,) = [line["error"] for line in lines if "error" in line]
+    assert error.startswith(f"handler `{handler.__name__}` returned ")
+    assert words in error
+    assert "hush" not in error
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from ._binding.kinds import kind_of
+from ._json_advice import advice_on
 
 T = TypeVar("T")
 
@@ -16,7 +17,7 @@ def _dump(value: Any, **options: bool) -> Any:
     dump = getattr(value, "model_dump", None)
     if callable(dump) and not isinstance(value, type):
         return dump(mode="json", **options)
-    raise TypeError(f"{type(value).__name__} cannot be encoded as JSON")
+    raise TypeError(f"{type(value).__name__} cannot be encoded as JSON: {advice_on(value)}")
 
 
 _dump_to_store = functools.partial(_dump, by_alias=True, round_trip=True, warnings=False)

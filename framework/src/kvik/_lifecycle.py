@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from ._container import Container
 from ._mounted import OPENS_NO_PORT
+from ._requests.forgotten_awaits import report_forgotten_awaits, stop_reporting
 from ._threads import asynchronous
 from .context import Context
 
@@ -40,6 +41,7 @@ class Lifecycle:
             await self._run_once(receive, send, opens_ports=OPENS_NO_PORT not in scope)
         finally:
             self._running = False
+            stop_reporting(self._container.logger)
             self._container.logging.uninstall()
 
     async def _run_once(self, receive: Receive, send: Send, *, opens_ports: bool) -> None:
@@ -64,6 +66,7 @@ class Lifecycle:
 
     async def _start(self) -> None:
         self._container.logging.install()
+        report_forgotten_awaits(self._container.logger)
         self._container.remote_level.start()
         self._container.health.forget()
         self._container.stopping = asyncio.Event()

@@ -18,7 +18,8 @@ from .endpoints import Endpoint
 from .failures import partial_error
 from .interruption import Incoming, until_client_leaves
 from .outgoing import Outgoing
-from .replies import Reply, reply_to_data, reply_to_result
+from .replies import NotEncodableError, Reply, reply_to_data, reply_to_result
+from .running_handler import name_of
 
 
 class Handling:
@@ -45,6 +46,8 @@ class Handling:
                 raise  # somebody else's cancellation, or too late for an answer
             await self.refuse(HTTPError(503, "server is shutting down"), outgoing, incoming, send)
         except Exception as error:
+            if isinstance(error, NotEncodableError):
+                error.handler = name_of(endpoint.target)
             if outgoing.started:
                 outgoing.error = error
                 self._container.log_failure(error)

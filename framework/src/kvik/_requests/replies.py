@@ -13,6 +13,7 @@ from starlette.responses import Response as StarletteResponse
 
 from .._anyio import anyio_is_there
 from .._json import encode
+from .._json_advice import json_problem
 from ..errors import HTTPError
 from ..responses import Event, File, Raw, Redirect, Response, Stream
 from .framing import LENGTH, WITHOUT_BODY
@@ -56,7 +57,13 @@ class Reply(msgspec.Struct, eq=False):
 
 
 class NotEncodableError(Exception):
-    """Say that a handler's result cannot be made JSON; the message is the type's name."""
+    """Raised when a handler's result has no JSON form; the message says which part of it, and what to do."""
+
+    handler = ""
+
+    def __str__(self) -> str:
+        """Return the message, with the handler's name where it is known."""
+        return f"handler `{self.handler}` returned {self.args[0]}" if self.handler else str(self.args[0])
 
 
 def reply_to_data(result: Any, method: str) -> Reply | None:
@@ -69,7 +76,7 @@ def reply_to_data(result: Any, method: str) -> Reply | None:
     try:
         return Reply(_STATUS_WITH_DATA.get(method, 200), encode({"data": result}) + b"\n")
     except _NOT_ENCODABLE as error:
-        raise NotEncodableError(type(result).__name__) from error
+        raise NotEncodableError(json_problem(result, encode)) from error
 
 
 async def reply_to_result(  # noqa: PLR0911 - a row of the table each
@@ -122,7 +129,7 @@ def _reply_to_response(
     status = status or _status(method)
     if status in WITHOUT_BODY:
         return Reply(status, b"", headers)
-    return Reply(status, _json(body, of=response.data), headers)
+    return Reply(status, _json(body, of=response.data if response.metadata is None else body), headers)
 
 
 def _reply_with_nothing(method: str, status: int | None, headers: RawHeaders) -> Reply:
@@ -138,7 +145,7 @@ def _json(value: Any, *, of: Any) -> bytes:
     try:
         return encode(value) + b"\n"
     except _NOT_ENCODABLE as error:
-        raise NotEncodableError(type(of).__name__) from error
+        raise NotEncodableError(json_problem(of, encode)) from error
 
 
 def _cookies(cookies: Mapping[str, str | Mapping[str, Any]]) -> RawHeaders:
