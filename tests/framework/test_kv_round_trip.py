@@ -294,6 +294,20 @@ async def test_get_or_set_returns_a_value_that_was_stored_although_it_is_gone() 
     assert await asyncio.gather(*(kv.get_or_set("k", make) for _ in range(3))) == ["theirs"] * 3
 
 
+async def test_views_of_one_type_share_what_get_or_set_makes() -> None:
+    """A typed view made for each request does not make a value once for each request."""
+    kv = KV(MemoryStore())
+    made = 0
+
+    async def make() -> int:
+        nonlocal made
+        made += 1
+        await asyncio.sleep(0.01)
+        return made
+
+    assert await asyncio.gather(*(kv.typed(int).get_or_set("k", make) for _ in range(3))) == [1, 1, 1]
+
+
 class Forgetful(Fleeting):
     """One whose conflicts do not say what is there."""
 

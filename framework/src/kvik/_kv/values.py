@@ -43,6 +43,13 @@ class JsonValues:
         self._name = getattr(kind, "__name__", str(kind))
         self._kind = kind_of(kind)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both are of one type, so that views made anew for each request share what `get_or_set` makes."""
+        return isinstance(other, JsonValues) and self._kind is other._kind
+
+    def __hash__(self) -> int:
+        return hash(self._kind)
+
     def encode(self, value: Any, limit: int | None) -> str:
         """Return the value as JSON; InvalidValue unless reading it gives the same value again."""
         try:
