@@ -371,6 +371,15 @@ async def test_an_error_of_a_middleware_is_checked_too(raised: Exception) -> Non
     assert (answer.status, answer.body) == (500, b'{"error":{"message":"Internal Server Error"}}\n')
 
 
+async def test_the_type_of_a_file_is_checked_where_it_stands_in_the_body_too() -> None:
+    """A response of several ranges repeats the type in each part."""
+    app = App()
+    app.get("/x")(_handler(File(Path(__file__), content_type=INJECTED)))
+    async with serving(app) as client:
+        response = await client.get("/x", headers={"Range": "bytes=0-1,5-6"})
+    assert (response.status_code, response.json()) == (500, {"error": {"message": "Internal Server Error"}})
+
+
 def test_a_challenge_is_checked_where_it_is_written() -> None:
     """The headers that errors make of their arguments are refused there."""
     with pytest.raises(ValueError, match="www-authenticate"):

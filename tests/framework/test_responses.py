@@ -127,6 +127,57 @@ async def test_a_file_has_etag_and_range(tmp_path: Path) -> None:
     assert (part.status_code, part.text, part.headers["content-range"]) == (206, "234", "bytes 2-4/10")
 
 
+RANGES = [
+    ("bytes=2-4", 206, "234"),
+    ("Bytes = 2-4 ,", 206, "234"),
+    ("bytes=7-", 206, "789"),
+    ("bytes=-3", 206, "789"),
+    ("bytes=-30", 206, "0123456789"),
+    ("bytes=8-99999999999999999999", 206, "89"),
+    ("bytes=0-1,99-", 206, "01"),
+    ("bytes=99-100,-2", 206, "89"),
+    ("bytes=10-", 416, ""),
+    ("bytes=99-100,200-", 416, ""),
+    ("bytes=-0", 416, ""),
+    ("pages=2-4", 200, "0123456789"),
+    ("2-4", 200, "0123456789"),
+    ("bytes=", 200, "0123456789"),
+    ("bytes=,", 200, "0123456789"),
+    ("bytes=a-b", 200, "0123456789"),
+    ("bytes=4-2", 200, "0123456789"),
+    ("bytes=2-4,x", 200, "0123456789"),
+    ("bytes=2-4,4-2", 200, "0123456789"),
+    ("bytes=--1", 200, "0123456789"),
+    ("bytes=+1-2", 200, "0123456789"),
+    ("bytes=1_0-", 200, "0123456789"),
+    ("bytes=" + "9" * 5000 + "-", 200, "0123456789"),
+]
+
+
+async def test_ranges_are_obeyed_or_ignored_as_rfc_9110_says(tmp_path: Path) -> None:
+    """An unknown unit and what is malformed get the whole file; ranges beyond the end count only if all are."""
+    path = tmp_path / "a.txt"
+    path.write_text("0123456789")
+    app = App()
+    app.add_static_files("/static", tmp_path)
+
+    @app.get("/file")
+    async def handler(_: Context) -> File:
+        return File(path)
+
+    async with serving(app) as client:
+        for target in ("/file", "/static/a.txt"):
+            for value, status, text in RANGES:
+                answer = await client.get(target, headers={"Range": value})
+                assert (answer.status_code, answer.text) == (status, text), (target, value)
+                head = await client.head(target, headers={"Range": value})
+                assert (head.status_code, head.headers["content-length"]) == (200, "10"), (target, value)
+            several = await client.get(target, headers={"Range": "bytes=0-1,99-,8-"})
+            assert several.headers["content-type"].startswith("multipart/byteranges; boundary=")
+            assert "content-range: bytes 0-1/10\r\n\r\n01\r\n" in several.text.lower()
+            assert "content-range: bytes 8-9/10\r\n\r\n89\r\n" in several.text.lower()
+
+
 async def test_bytes_are_a_file_too() -> None:
     """Bytes go out with the content type and the file name that they are given."""
     answer = await _answer(File(b"\x00\x01", "image/x", filename="ä.bin"))

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import stat
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from .._json_advice import json_problem
 from ..errors import HTTPError
 from ..responses import Event, File, Raw, Redirect, Response, Stream
 from .framing import LENGTH, WITHOUT_BODY
-from .headers import RawHeaders, raw_headers
+from .headers import RawHeaders, check_lines, raw_headers
 from .location import location
+from .ranges import RangedFile
 
 JSON = b"application/json"
 
@@ -173,16 +175,20 @@ async def _reply_with_file(file: File) -> Reply | StarletteResponse:
         return response
     await anyio_is_there()
     path = Path(file.content)
-    if not await asyncio.to_thread(_is_file, path):
+    status = await asyncio.to_thread(_status_of_file, path)
+    if status is None:
         raise HTTPError(404, "file not found")
-    return FileResponse(path, media_type=file.content_type, filename=file.filename)
+    response = RangedFile(path, media_type=file.content_type, filename=file.filename, stat_result=status)
+    check_lines(response.raw_headers)  # a response of several ranges has its type in the body
+    return response
 
 
-def _is_file(path: Path) -> bool:
+def _status_of_file(path: Path) -> os.stat_result | None:
     try:
-        return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for a name with a NUL before 3.14
-    except ValueError:
-        return False
+        status = path.stat()
+    except (OSError, ValueError):  # ValueError for a name with a NUL
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def _reply_with_stream(stream: Stream, stopping: asyncio.Event) -> StarletteResponse:

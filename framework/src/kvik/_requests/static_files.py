@@ -3,10 +3,12 @@
 import os
 from pathlib import PurePath
 
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles as StarlettesStaticFiles
 from starlette.types import Receive, Scope, Send
 
 from .headers import first_values
+from .ranges import with_ranges_that_count
 
 
 class StaticFiles(StarlettesStaticFiles):
@@ -25,6 +27,13 @@ class StaticFiles(StarlettesStaticFiles):
         if status is None or _is_hidden(path) or _is_hidden(os.path.relpath(found, self.directory)):
             return "", None
         return found, status
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """Return the response for a file; the request's scope, which is a copy, gets the ranges that count."""
+        scope.update(with_ranges_that_count(scope, stat_result.st_size))
+        return super().file_response(full_path, stat_result, scope, status_code)
 
 
 def _is_hidden(path: str) -> bool:
