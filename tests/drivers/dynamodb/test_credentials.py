@@ -4,7 +4,10 @@ import asyncio
 import sys
 import time
 
+import boto3
+import botocore.session
 import pytest
+from botocore.credentials import CredentialProvider
 
 from support import eventually
 
@@ -197,3 +200,25 @@ async def test_close_does_not_wait_for_a_slow_source(
     await db.connect()
     assert await db.get("k") is None
     await db.close()
+
+
+@pytest.mark.parametrize("raised", [StopIteration, SystemExit, asyncio.CancelledError])
+async def test_a_source_of_the_users_may_raise_anything(
+    new_driver: Maker, table: str, dynamodb_endpoint: str, raised: type[BaseException]
+) -> None:
+    """What a thread cannot hand on to the event loop is the driver's error too, at once."""
+
+    class Own(CredentialProvider):
+        METHOD = CANONICAL_NAME = "own"
+
+        def load(self) -> None:
+            raise raised
+
+    own = botocore.session.get_session()
+    own.get_component("credential_provider").insert_before("env", Own())
+    db = new_driver(table, "eu-west-1", dynamodb_endpoint, session=boto3.Session(botocore_session=own))
+    try:
+        async with asyncio.timeout(5):
+            await failure_of(db.connect())
+    finally:
+        await db.close()

@@ -1,7 +1,9 @@
 """The verbs: what is stored comes back, and what cannot be stored is refused."""
 
+import asyncio
 import dataclasses
 import sqlite3
+from functools import partial
 from typing import Any
 
 import pytest
@@ -175,3 +177,27 @@ def test_a_wrong_option_is_refused(options: dict[str, Any]) -> None:
 def test_repr_names_the_file(tmp_path: Any) -> None:
     """The repr is enough to know which file it is."""
     assert repr(SQLite(tmp_path / "a.db")) == f"SQLite({str(tmp_path / 'a.db')!r})"
+
+
+@pytest.mark.parametrize("raised", [StopIteration, SystemExit, asyncio.CancelledError])
+async def test_a_clock_of_the_users_may_raise_anything(db: SQLite, raised: type[BaseException]) -> None:
+    """What a thread cannot hand on to the event loop is an error too, at once, and the thread goes on."""
+    times = iter([0.0])
+    next(times)
+    good = db.clock
+
+    def bad() -> float:
+        if raised is StopIteration:
+            return next(times)
+        raise raised
+
+    for call in (partial(db.increment, "n", 1), partial(db.get_many, ["k"]), partial(db.scan, "", None, 10)):
+        for key in ("k", "n"):
+            await db.set_expiring(key, "1", good() + 99)
+        db.clock = bad
+        with pytest.raises(SQLiteError, match=raised.__name__) as caught:
+            await asyncio.wait_for(call(), 5)
+        assert caught.value.code == "internal"
+        db.clock = good
+        await db.set("k", "v")
+        assert await db.get("k") == "v"

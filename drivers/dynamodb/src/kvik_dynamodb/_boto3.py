@@ -106,7 +106,7 @@ class Boto3Transport:
     def _send(self, operation: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         try:
             reply: dict[str, Any] = getattr(self._client, xform_name(operation))(**payload)
-        except Exception as error:
+        except BaseException as error:  # a hook of the session's, whatever it raises: a future does not carry it
             failure = translate(error, self._target)
             self._credentials_missing |= failure.cause == "credentials"
             raise failure from error
@@ -127,7 +127,7 @@ class Boto3Transport:
             client = _make_client(self._options, config)
         except DynamoDBError:
             raise
-        except Exception as error:
+        except BaseException as error:
             raise translate(error, self._target) from error
         if self._client is None:
             self.max_attempts = max_attempts(config)

@@ -181,7 +181,7 @@ _ROWS: Mapping[str, _Row] = {
 }
 
 
-def translate(error: Exception, target: Target) -> DynamoDBError:
+def translate(error: BaseException, target: Target) -> DynamoDBError:
     """Turn what a boto3 call raised into the driver's error."""
     if isinstance(error, ClientError):
         return translate_answer(error.response, target)

@@ -79,7 +79,20 @@ def _serve(jobs: _Jobs) -> None:
         try:
             result = work()
         except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
-            future.set_exception(error)
+            future.set_exception(_as_error(error))
         else:
             future.set_result(result)
         del job, future, work
+
+
+def _as_error(raised: BaseException) -> Exception:
+    """Return what a future can carry to an event loop.
+
+    A session's credentials and event handlers are anybody's code. A future refuses StopIteration, so that whoever
+    awaits it waits for ever, and SystemExit would end the loop.
+    """
+    if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
+        return raised
+    error = RuntimeError(f"{raised!r} was raised")
+    error.__cause__ = raised
+    return error

@@ -140,6 +140,8 @@ def translate(error: BaseException, path: Path, *, committing: bool = False) -> 
         return _because(
             error, SQLiteError(f"{path}: a stored key or value is not text; remove its row", code="corrupt")
         )
+    if isinstance(error, StopIteration) or not isinstance(error, Exception):  # what no future can carry to a loop
+        return _because(error, SQLiteError(f"{path}: {type(error).__name__} was raised", code="internal"))
     if not isinstance(error, sqlite3.Error | OSError):
         return error
     code = sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else primary_code(error)

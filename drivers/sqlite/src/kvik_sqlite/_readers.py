@@ -57,7 +57,7 @@ class Readers:
     def _run(self, operation: Operation[Any], connection: sqlite3.Connection) -> None:
         try:
             answer = operation.work(connection)
-        except Exception as error:  # noqa: BLE001 - it is the caller's; the thread has to go on
+        except BaseException as error:  # noqa: BLE001 - it is the caller's; the thread has to go on
             operation.future.set_exception(translate(error, self._path))
         else:
             operation.future.set_result(answer)

@@ -117,7 +117,7 @@ class Writer:
                     self._remove_expired(time.monotonic() - began + EXPIRY_SECONDS)
                 committing = True
                 self._connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - the same; out of memory is no sqlite3.Error
+        except BaseException as error:  # noqa: BLE001 - the same; a clock of the user's may raise anything
             self._roll_back()
             if not again and (not committing or primary_code(error) == sqlite3.SQLITE_FULL):
                 self._write_singly(group)
@@ -132,7 +132,7 @@ class Writer:
         self._connection.execute("SAVEPOINT operation")
         try:
             answer = _Answer(operation, result=operation.work(self._connection))
-        except Exception as error:
+        except BaseException as error:
             if not self._connection.in_transaction:  # SQLite may roll it back by itself, on a full disk say
                 raise
             self._connection.execute("ROLLBACK TO operation")
@@ -170,7 +170,7 @@ class Writer:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
-    def _fail(self, group: list[Operation[Any]], error: Exception, *, committing: bool = False) -> None:
+    def _fail(self, group: list[Operation[Any]], error: BaseException, *, committing: bool = False) -> None:
         # An exception each: one that several tasks raise would gather all their tracebacks.
         for operation in group:
             operation.future.set_exception(translate(error, self._path, committing=committing))
