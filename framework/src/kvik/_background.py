@@ -6,6 +6,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
+from ._exits import as_error
 from ._threads import WorkerThreads, asynchronous
 
 _AFTER_CANCEL = 1.0
@@ -46,7 +47,8 @@ class BackgroundWork:
         async def run() -> None:
             try:
                 await asynchronous(function, self._threads)(*args)
-            except Exception as error:
+            except BaseException as raised:
+                error = as_error(raised)
                 name = getattr(function, "__qualname__", type(function).__name__)
                 self._logger.error("background.failed", function=name, exc_info=error)
 

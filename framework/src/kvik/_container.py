@@ -61,6 +61,7 @@ class Container:
         self.has_run = False  # by app.run()
         self.stopping = asyncio.Event()  # set when the app is to stop: streams of events end
         self.handshakes: set[asyncio.Timeout] = set()  # of the WebSockets that are not accepted yet
+        self.has_own_server = False  # `app.run()` serves: no other server, nor what wraps the app, takes part
         self.cutting_off = False  # the grace period is over: requests are being cancelled
         self.bad_settings += self.tracing.bad_settings
 

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from ._container import Container
+from ._exits import as_error
 from ._mounted import OPENS_NO_PORT
 from ._requests.forgotten_awaits import report_forgotten_awaits, stop_reporting
 from ._threads import asynchronous
@@ -54,7 +55,8 @@ class Lifecycle:
         try:
             await self._start()
             await self._container.metrics_port.start(opens_ports=opens_ports)
-        except Exception as error:
+        except BaseException as raised:
+            error = as_error(raised)
             self._container.logger.error("start.failed", exc_info=error)
             await self._stop()
             await send({"type": "lifespan.startup.failed", "message": ""})
@@ -98,7 +100,8 @@ class Lifecycle:
     async def _run_safely(self, hook: Hook) -> None:
         try:
             await self._run(hook)
-        except Exception as error:
+        except BaseException as raised:
+            error = as_error(raised)
             self._container.logger.error("stop_hook.failed", hook=hook.__qualname__, exc_info=error)
 
     def _run(self, hook: Hook) -> Awaitable[Any]:

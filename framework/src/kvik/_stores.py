@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ._exits import as_error
 from ._kv.deadline import remaining
 from ._observers import Observers
 from .health import Health
@@ -157,7 +158,8 @@ class Stores(Mapping[str, KV]):
         for method, given in (*self._offers, ("use_deadline", remaining)):
             try:
                 store._offer(method, given)
-            except Exception as error:
+            except BaseException as raised:
+                error = as_error(raised)
                 self._logger.error("store.hook_failed", store=store.name, hook=method, exc_info=error)
 
     async def _connect(self, store: KV) -> None:

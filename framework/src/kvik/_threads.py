@@ -9,6 +9,8 @@ from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from ._exits import call_in_thread
+
 T = TypeVar("T")
 
 
@@ -26,11 +28,14 @@ class WorkerThreads:
         self._running: set[Future[Any]] = set()
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
-        """Call the function in a thread, with the caller's context variables, and return what it returns."""
+        """Call the function in a thread, with the caller's context variables, and return what it returns.
+
+        Raises an Exception where the function raises something that ends more than a call.
+        """
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._limit, thread_name_prefix=self._name)
         context = contextvars.copy_context()
-        future = self._executor.submit(context.run, function, *args)
+        future = self._executor.submit(context.run, call_in_thread, function, *args)
         self._running.add(future)
         future.add_done_callback(self._running.discard)
         try:

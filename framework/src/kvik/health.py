@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from ._exits import UnexpectedExitError, as_error, call_in_thread
 from ._health_details import NO_ANSWER, NOT_ENCODABLE, hidden_texts, public_details
 from ._json import encode
 from ._signatures import check_takes_nothing
@@ -111,6 +112,11 @@ def read_health(answer: object) -> Health:
     return Health("DOWN", {"error": NO_ANSWER})
 
 
+def _class_of(error: Exception) -> str:
+    """Return the name of the class of what a check raised."""
+    return type(error.__cause__ if isinstance(error, UnexpectedExitError) else error).__name__
+
+
 class LimitedCheck:
     """Ask one check: one call of it at a time, an answer within CHECK_TIMEOUT, and never an exception.
 
@@ -125,7 +131,7 @@ class LimitedCheck:
         check: Callable[[], Any],
         *,
         read: Callable[[object], Health] = read_health,
-        cause: Callable[[Exception], str] = lambda error: type(error).__name__,
+        cause: Callable[[Exception], str] = _class_of,
     ) -> None:
         self._check = check
         self._read = read
@@ -152,8 +158,8 @@ class LimitedCheck:
                 return self._read(await self._call())
         except TimeoutError:
             return _TIMED_OUT
-        except Exception as error:  # noqa: BLE001 - whatever a check raises, the report has to be given
-            return Health("DOWN", {"error": self._cause(error)})
+        except BaseException as raised:  # noqa: BLE001 - whatever a check raises, the report has to be given
+            return Health("DOWN", {"error": self._cause(as_error(raised))})
 
     async def _call(self) -> Any:
         if is_coroutine_function(self._check):
@@ -168,8 +174,8 @@ class LimitedCheck:
 
     def _work(self, future: Future[Any]) -> None:
         try:
-            future.set_result(self._check())
-        except BaseException as error:  # noqa: BLE001 - it is handed to the loop, which raises it
+            future.set_result(call_in_thread(self._check))
+        except Exception as error:  # noqa: BLE001 - it is handed to the loop, which raises it
             future.set_exception(error)
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
+from .._exits import as_error
 from .._observers import EndedBy, Observers, Operation
 from .._threads import WorkerThreads, asynchronous
 from ..health import Health, LimitedCheck
@@ -194,6 +195,9 @@ class Driver:
         except asyncio.CancelledError as cancellation:
             ended_by = cancellation
             raise
+        except (SystemExit, KeyboardInterrupt) as raised:
+            ended_by = self._failure(as_error(raised), verb)
+            raise ended_by from raised
         finally:
             self._observers.operation_ended(operation, ended_by, time.perf_counter() - started, begun)
             del ended_by  # which holds this frame in its traceback: they would keep each other

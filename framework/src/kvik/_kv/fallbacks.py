@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
+from .._exits import ends_task
 from ..kv_errors import KVError, Outcome, PartialFailure
 from .contention import ATTEMPTS, retry_conflicts
 from .counters import added
@@ -96,6 +97,10 @@ async def _each(
                 await call(key)
             except KVError as error:
                 errors[key] = error
+            except asyncio.CancelledError as raised:
+                if ends_task(raised):
+                    raise
+                errors[key] = KVError(f"{raised!r} was raised")  # a TaskGroup would pass over it
             else:
                 done.append(key)
             if perf_counter() >= end:

@@ -5,10 +5,13 @@ from collections.abc import Awaitable
 from typing import Any
 
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response as StarletteResponse
+from starlette.responses import StreamingResponse
 from starlette.types import Send
 from structlog.contextvars import bind_contextvars
 
 from .._container import Container
+from .._exits import as_error
 from .._kv.deadline import deadline
 from .._logs.bound_values import bound_values
 from .._threads import asynchronous
@@ -18,8 +21,9 @@ from .endpoints import Endpoint
 from .failures import partial_error
 from .interruption import Incoming, until_client_leaves
 from .outgoing import Outgoing
-from .replies import NotEncodableError, Reply, reply_to_data, reply_to_result
+from .replies import EventStream, NotEncodableError, Reply, reply_to_data, reply_to_result
 from .running_handler import name_of
+from .streaming import Streaming, send_head
 
 
 class Handling:
@@ -38,23 +42,30 @@ class Handling:
             if reply is not None and send is None and outgoing.write(reply):
                 context._start_background()
             else:
-                await self._send(result if reply is None else reply, context, outgoing, send)
+                await self._send(result if reply is None else reply, context, outgoing, incoming, send=send)
         except ClientDisconnect:
             self._container.logger.debug("request.client_gone")
-        except asyncio.CancelledError:
-            if not self._container.cutting_off or outgoing.started:
-                raise  # somebody else's cancellation, or too late for an answer
-            await self.refuse(HTTPError(503, "server is shutting down"), outgoing, incoming, send)
-        except Exception as error:
-            if isinstance(error, NotEncodableError):
-                error.handler = name_of(endpoint.target)
-            if outgoing.started:
-                outgoing.error = error
-                self._container.log_failure(error)
-                raise  # only closing the connection tells the client
-            await self.refuse(error, outgoing, incoming, send)
+        except BaseException as raised:  # noqa: BLE001 - a handler's sys.exit() is an answer of 500, too
+            if isinstance(raised, NotEncodableError):
+                raised.handler = name_of(endpoint.target)
+            await self._answer_failure(raised, outgoing, incoming, send)
         finally:
             context._close()
+
+    async def _answer_failure(
+        self, raised: BaseException, outgoing: Outgoing, incoming: Incoming, send: Send | None
+    ) -> None:
+        """Answer with what a handler or a stream's source raised, unless the answer has begun."""
+        cutting_off = self._container.cutting_off
+        if isinstance(raised, asyncio.CancelledError) and cutting_off and not outgoing.started:
+            raised = HTTPError(503, "server is shutting down")
+        nobody_asked = outgoing.owns_task and send is None and not (cutting_off or incoming.client_left)
+        error = as_error(raised, task_may_end=not nobody_asked)
+        if outgoing.started:
+            outgoing.error = error
+            self._container.log_failure(error)
+            raise error  # only closing the connection tells the client
+        await self.refuse(error, outgoing, incoming, send)
 
     async def refuse(self, error: Exception, outgoing: Outgoing, incoming: Incoming, send: Send | None) -> None:
         """Answer with an error."""
@@ -62,20 +73,34 @@ class Handling:
         reply = self._container.log_failure(error).reply(self._container.settings.error_format)
         await outgoing.send_reply(reply, send, with_body=incoming.method != "HEAD")
 
-    async def _send(self, result: Any, context: Context, outgoing: Outgoing, send: Send | None) -> None:
+    async def _send(
+        self, result: Any, context: Context, outgoing: Outgoing, incoming: Incoming, *, send: Send | None
+    ) -> None:
         """Send what a handler gave, or the reply that was made of it."""
         reply = result
         if not isinstance(reply, Reply):
-            stopping = self._container.stopping
-            reply = await reply_to_result(result, context.method, message_of=partial_error, stopping=stopping)
+            reply = await reply_to_result(result, context.method, message_of=partial_error)
         try:
             if isinstance(reply, Reply):
                 await outgoing.send_reply(reply, send, with_body=context.method != "HEAD")
             else:
-                request = context.request
-                await reply(request.scope, request.receive, send or outgoing.send)
+                await self._send_response(reply, context, incoming, send or outgoing.send)
         finally:
             context._start_background()
+
+    async def _send_response(
+        self, response: StarletteResponse, context: Context, incoming: Incoming, send: Send
+    ) -> None:
+        """Send one of Starlette's responses; all but the simplest take their time."""
+        request = context.request
+        if type(response).__call__ is StarletteResponse.__call__:
+            await response(request.scope, request.receive, send)
+        elif isinstance(response, StreamingResponse) and context.method == "HEAD":
+            await send_head(response, send, self._container.logger)
+        else:
+            stopping = self._container.stopping if isinstance(response, EventStream) else None
+            streaming = Streaming(incoming, send, self._container.logger)
+            await streaming.send(response, request.scope, request.receive, stopping=stopping)
 
     def _call(self, endpoint: Endpoint, context: Context, incoming: Incoming) -> Awaitable[Any]:
         """Call the handler, within REQUEST_TIMEOUT, for as long as its client is there."""

@@ -2,10 +2,12 @@
 
 import time
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import clear_contextvars
 
 from .._container import Container
+from .._exits import as_error
 from .._logs.logging import NO_IDS, request_ids
 from .correlation import new_ids
 from .cors import CORS
@@ -42,6 +44,7 @@ class RequestPath:
         self._websockets = Handshakes(container, cors, middleware or websockets)
         self.find = dispatch.find
         self.is_straight = middleware is None and not wrapped
+        self._owns_tasks = self.is_straight and container.has_own_server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket."""
@@ -54,6 +57,7 @@ class RequestPath:
             if scope["type"] == "http":
                 outgoing = ASGIOutgoing(scope, send, headers, self.cors)
                 outgoing.correlation_id = ids[0]
+                outgoing.owns_task = self._owns_tasks
                 await self.serve(outgoing, ASGIIncoming(scope, receive, self._container.client_watch))
             else:
                 await self._websockets(scope, receive, framed_handshake(send))
@@ -71,12 +75,15 @@ class RequestPath:
             else:
                 keep_outgoing(outgoing.scope, outgoing)
                 await self._middleware(outgoing.scope, incoming.receive, outgoing.send)
-        except Exception as error:
+        except ClientDisconnect:
+            self._container.logger.debug("request.client_gone")
+        except BaseException as raised:  # noqa: BLE001 - a middleware's sys.exit() is a 500, too
+            error = as_error(raised)
             if outgoing.error is not error:  # a middleware's, for a handler's has been logged
                 outgoing.error = error
                 self._container.log_failure(error)
             if outgoing.started:
-                raise
+                raise error from error.__cause__
             await self._refuse(outgoing, error)
         finally:
             outgoing.seconds = time.perf_counter() - started

@@ -35,6 +35,9 @@ class Incoming(Source, Protocol):
     def watch(self) -> None:
         """Cancel the current task when the client goes away."""
 
+    def on_leaving(self, end: Callable[[], None]) -> None:
+        """Call this when the client goes away: the handler is done, and its answer is being sent."""
+
     def unwatch(self) -> None:
         """Let the client go away."""
 
@@ -92,6 +95,8 @@ class ASGIIncoming:
     __slots__ = (
         "_body_read",
         "_empty_body_due",
+        "_end",
+        "_kept",
         "_listener",
         "_task",
         "_watch",
@@ -111,6 +116,8 @@ class ASGIIncoming:
         self._body_read: bool | None = None  # None as long as nobody asked
         self._empty_body_due = False
         self._task = running_task()
+        self._end: Callable[[], object] = self._task.cancel
+        self._kept: list[Message] | None = None  # of a body that nobody had read when its answer began
         self._listener: asyncio.Task[None] | None = None
         self.loop = self._task.get_loop()  # to ask for the running one costs a system call before Python 3.12
         self.cancelling_before = 0
@@ -138,6 +145,13 @@ class ASGIIncoming:
         if self._empty_body_due:
             self._empty_body_due = False
             return {"type": "http.request", "body": b"", "more_body": False}
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            if not self._body_read:
+                self.unwatch()  # until the reader has got all of it
+                self._watch.add(self)
+            if kept:
+                return kept[0]
         message = await self.receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
             self._body_read = True
@@ -146,6 +160,15 @@ class ASGIIncoming:
     def watch(self) -> None:
         """Cancel the current task when the client goes away."""
         self.cancelling_before = self._task.cancelling()
+        self._watch.add(self)
+
+    def on_leaving(self, end: Callable[[], None]) -> None:
+        """Call this when the client goes away.
+
+        Where the handler has not read the body, a message of it is kept: the source of a stream may read it yet.
+        """
+        self._end = end
+        self._kept = []
         self._watch.add(self)
 
     def unwatch(self) -> None:
@@ -160,15 +183,20 @@ class ASGIIncoming:
         Before, the handler may be reading: two readers would share out the body.
         """
         self._look_at_head()
-        if self._body_read:
+        listens = bool(self._body_read) or self._kept == []
+        if listens:
             self._listener = self.loop.create_task(self._listen())
-        return bool(self._body_read)
+        return listens
 
     async def _listen(self) -> None:
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
+        while (message := await self.receive())["type"] != "http.disconnect":
+            if self._kept is not None and not self._body_read:
+                self._kept.append(message)
+                self._body_read = not message.get("more_body", False)
+                if not self._body_read:
+                    return  # the rest is left to the server
         self.client_left = True
-        self._task.cancel()
+        self._end()
 
     def _look_at_head(self) -> None:
         if self._body_read is None:

@@ -1,7 +1,9 @@
 """What goes out for a request: the headers that every answer has, and what was sent, for the access line."""
 
+import asyncio
 from abc import ABC, abstractmethod
 
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Scope, Send
 
 from .cors import CORS
@@ -31,6 +33,9 @@ class Outgoing(ABC):
     """Seconds that the answer took."""
     status = CLIENT_CLOSED_REQUEST
     _has_body = True
+    _is_dropping = False
+    owns_task = False
+    """Whether nobody but us has a reason to cancel the task that serves the request."""
 
     @property
     @abstractmethod
@@ -60,12 +65,23 @@ class Outgoing(ABC):
             status = message["status"]
             headers = self.completed(status, list(message.get("headers", [])))
             check_lines(headers)
-            message = {**message, "headers": headers}
             self._has_body = self.method != "HEAD" and status in WITH_BODY
             self.status = status
-        elif not self._has_body and message["type"] == "http.response.body":
-            message = {**message, "body": b""}
-        await self.pass_on(message)
+            await self.pass_on({**message, "headers": headers})
+            if not self._has_body:
+                await self.pass_on({"type": "http.response.body", "body": b""})
+        elif not self._has_body:
+            self._drop(message)
+        else:
+            await self.pass_on(message)
+            if message.get("more_body"):
+                await asyncio.sleep(0)  # the others' turn: neither source nor client may have been waited for
+
+    def _drop(self, message: Message) -> None:
+        """Drop a piece of a body that nobody wants; ClientDisconnect where an application sends them on and on."""
+        if self._is_dropping and message.get("more_body"):
+            raise ClientDisconnect
+        self._is_dropping = True
 
     async def send_reply(self, reply: Reply, send: Send | None = None, *, with_body: bool) -> None:
         """Send a finished answer, perhaps through the `send` of a middleware."""

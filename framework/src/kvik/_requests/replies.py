@@ -4,13 +4,14 @@ import asyncio
 import os
 import re
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from starlette.responses import FileResponse, StreamingResponse
 from starlette.responses import Response as StarletteResponse
+from starlette.types import Send
 
 from .._anyio import anyio_is_there
 from .._json import encode
@@ -82,12 +83,12 @@ def reply_to_data(result: Any, method: str) -> Reply | None:
 
 
 async def reply_to_result(  # noqa: PLR0911 - a row of the table each
-    result: Any, method: str, *, message_of: Callable[[Exception], dict[str, Any]], stopping: asyncio.Event
+    result: Any, method: str, *, message_of: Callable[[Exception], dict[str, Any]]
 ) -> Reply | StarletteResponse:
     """Make the answer to what a handler returned, with the status that its method has.
 
-    `message_of` makes the error object of a partial answer; `stopping` ends streams of events. Raises
-    NotEncodableError, and the error of a Response that has nothing else.
+    `message_of` makes the error object of a partial answer. Raises NotEncodableError, and the error of a Response
+    that has nothing else.
     """
     match result:
         case FileResponse() | StreamingResponse():
@@ -106,8 +107,7 @@ async def reply_to_result(  # noqa: PLR0911 - a row of the table each
         case File():
             return await _reply_with_file(result)
         case Stream():
-            await anyio_is_there()
-            return _reply_with_stream(result, stopping)
+            return _reply_with_stream(result)
         case None:
             return _reply_with_nothing(method, None, [])
         case _:
@@ -191,35 +191,24 @@ def _status_of_file(path: Path) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def _reply_with_stream(stream: Stream, stopping: asyncio.Event) -> StarletteResponse:
+def _reply_with_stream(stream: Stream) -> StarletteResponse:
     headers = dict(stream.headers)
-    is_events = stream.content_type.startswith(_EVENT_STREAM)
-    if is_events and not any(name.lower() == "cache-control" for name in headers):
+    if not stream.content_type.startswith(_EVENT_STREAM):
+        return StreamingResponse(stream.source, headers=headers, media_type=stream.content_type)
+    if not any(name.lower() == "cache-control" for name in headers):
         headers["Cache-Control"] = "no-store"
-    source = _events(stream, stopping) if is_events else stream.source
-    return StreamingResponse(source, headers=headers, media_type=stream.content_type)
+    return EventStream(stream.source, headers=headers, media_type=stream.content_type)
 
 
-async def _events(stream: Stream, stopping: asyncio.Event) -> AsyncIterator[bytes]:
-    """Give the events of a stream until it ends or the server stops, whichever is first."""
-    source = aiter(stream.source)
-    stop = asyncio.ensure_future(stopping.wait())
-    piece: asyncio.Future[Any] | None = None
-    try:
-        while True:
-            piece = asyncio.ensure_future(anext(source))
-            await asyncio.wait((piece, stop), return_when=asyncio.FIRST_COMPLETED)
-            if not piece.done():
-                return
-            try:
-                yield _event_text(piece.result()).encode()
-            except StopAsyncIteration:
-                return
-    finally:
-        stop.cancel()
-        if piece is not None and not piece.done():
-            piece.cancel()
-            await asyncio.wait((piece,))
+class EventStream(StreamingResponse):
+    """An answer of server-sent events, which ends when the server stops."""
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the head, and each item of the source as an event."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for item in self.body_iterator:
+            await send({"type": "http.response.body", "body": _event_text(item).encode(), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def _event_text(item: Any) -> str:

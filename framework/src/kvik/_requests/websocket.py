@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from .._container import Container
+from .._exits import as_error
 from .._logs.logging import request_ids
 from ..context import Context
 from ..errors import HTTPError
@@ -103,11 +104,12 @@ class WebSockets:
         except UnexpectedMessage as error:
             self._container.logger.info("websocket.rejected", code=error.code, error=error.reason)
             await websocket.close(error.code, error.reason)
-        except Exception as error:  # noqa: BLE001 - a user's handler may raise anything; the client is told
+        except BaseException as raised:  # noqa: BLE001 - a user's handler may raise anything; the client is told
+            failure = as_error(raised)
             if websocket.application_state is WebSocketState.CONNECTING:
-                await deny(error, self._container, websocket.scope, receive=receive, send=websocket.send)
+                await deny(failure, self._container, websocket.scope, receive=receive, send=websocket.send)
             elif websocket.application_state is WebSocketState.CONNECTED:
-                self._container.log_failure(error)
+                self._container.log_failure(failure)
                 await websocket.close(_INTERNAL_ERROR, "Internal Server Error")
         finally:
             context._close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import urllib.parse
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Scope, Send
@@ -32,6 +33,7 @@ class Exchange(Outgoing):
     """No body is waited for: all of it is here."""
     cancelling_before = 0
     """The task is the request's own."""
+    owns_task = True
 
     task: asyncio.Task[None] | None = None
     """The task that serves it, once it has had to wait."""
@@ -43,6 +45,7 @@ class Exchange(Outgoing):
     client_left = False
     _body_due = True
     _is_watched = False
+    _end: Callable[[], None] | None = None
     _ended: asyncio.Event | None = None
     """For who waits for the client's leaving."""
     _cycle: RequestResponseCycle | None = None
@@ -122,6 +125,13 @@ class Exchange(Outgoing):
         if self.client_left:
             running_task().cancel()
 
+    def on_leaving(self, end: Callable[[], None]) -> None:
+        """Call this when the client goes away, or now if it has gone."""
+        self._is_watched = True
+        self._end = end
+        if self.client_left:
+            end()
+
     def unwatch(self) -> None:
         """Let the client go away."""
         self._is_watched = False
@@ -129,7 +139,9 @@ class Exchange(Outgoing):
     def leave(self) -> None:
         """Take note that the client has gone."""
         self.client_left = True
-        if self._is_watched and self.task is not None:
+        if self._is_watched and self._end is not None:
+            self._end()
+        elif self._is_watched and self.task is not None:
             self.task.cancel()
         if self._ended is not None:
             self._ended.set()

@@ -34,6 +34,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, container: Container) -> None:
         super().__init__(config)
         self._container = container
+        container.has_own_server = True
         self._logger = container.logger
         self._grace_period = container.settings.shutdown_grace_period
         self.cut = False
