@@ -1,7 +1,7 @@
 """What an app has made once and every request uses: configuration, logger, stores, threads."""
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._background import BackgroundWork
 from ._logs.access_log import AccessLog
@@ -21,6 +21,13 @@ from .config import Config, read_settings
 from .health import HealthChecks
 from .kv_errors import KVError
 from .metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import Scope
+
+    from ._requests.headers import FirstValues, RawHeaders
 
 _SERVER_ERROR = 500
 
@@ -51,6 +58,9 @@ class Container:
         )
         self.access_log = AccessLog(self.logging, log_probes=not self.settings.log_disable_probes)
         self.client_watch = ClientWatch()
+        self.cors_of_refusal: Callable[[FirstValues, Scope | None], RawHeaders] = (
+            lambda *_: []
+        )  # until there are routes
         self.mounted = MountedApps(self.logger)
         self.stores = Stores(self.logger, self.observers)
         self.stores.offer("use_metrics", self.metrics)

@@ -26,6 +26,7 @@ class Entrance:
         self._wrapped = wrapped
         self._middleware: list[Middleware] = []
         self._path: RequestPath | None = None
+        container.cors_of_refusal = lambda headers, scope: self.path().cors_of_refusal(headers, scope)
 
     def add(self, middleware: Middleware) -> None:
         """Put a middleware around all others; RuntimeError once the app serves."""

@@ -15,9 +15,11 @@ from .dispatch import Dispatch, has_outgoing, keep_outgoing
 from .failures import failure_of
 from .framing import framed_handshake
 from .handshake import Handshakes
-from .headers import first_values
+from .headers import FirstValues, RawHeaders, first_values
 from .interruption import ASGIIncoming, Incoming
+from .mounting import raw_path_of
 from .outgoing import ASGIOutgoing, Outgoing
+from .routing import NO_MATCH
 
 
 class RequestPath:
@@ -63,6 +65,13 @@ class RequestPath:
                 await self._websockets(scope, receive, framed_handshake(send))
         finally:
             request_ids.reset(token)
+
+    def cors_of_refusal(self, headers: FirstValues, scope: Scope | None) -> RawHeaders:
+        """Return the headers of an answer given below all routes; there is a scope if the head was whole."""
+        match = NO_MATCH if scope is None else self.find(scope["method"], raw_path_of(scope))
+        if match.route is not None and match.route.endpoint.decides_cors:
+            return []
+        return self.cors.headers(self.cors.origin_of(headers), match.allow)
 
     async def serve(self, outgoing: Outgoing, incoming: Incoming) -> None:
         """Serve one request whose ids are set."""

@@ -279,11 +279,14 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, error: HTTPError) -> None:
         """Answer with an error when all before it is answered, and take no more requests."""
         self._deaf = True
-        request_id, _ = new_ids(first_values(self._headers_of_the_refused()))
+        headers = first_values(self._headers_of_the_refused())
+        request_id, _ = new_ids(headers)
         self._log_refusal(error.message, status=error.status_code, trace_id=request_id)
-        server_headers = self.server_state.default_headers
+        scope = {**self.scope} if self._at == "body" else None
+        cors = self._container.cors_of_refusal(headers, scope)
+        own_headers = [*self.server_state.default_headers, *cors]
         error_format = self._settings.error_format
-        self._last_words = refusal(error, server_headers, request_id, error_format=error_format)
+        self._last_words = refusal(error, own_headers, request_id, error_format=error_format)
         if self._at == "body":
             self._abandon_body()
         elif self._busy:

@@ -74,9 +74,9 @@ def meaning(error: httptools.HttpParserError) -> HTTPError:
     return HTTPError(400, f"malformed request: {error}")
 
 
-def refusal(error: HTTPError, server_headers: RawHeaders, request_id: str, *, error_format: str) -> bytes:
+def refusal(error: HTTPError, own_headers: RawHeaders, request_id: str, *, error_format: str) -> bytes:
     """Write the answer to a request that is refused, after which the connection ends."""
     reply = failure_of(error).reply(error_format)
-    own = [(b"connection", b"close"), (b"x-correlation-id", request_id.encode())]
-    lines = header_lines([*server_headers, *reply.head(), *own])
+    last = [(b"connection", b"close"), (b"x-correlation-id", request_id.encode())]
+    lines = header_lines([*own_headers, *reply.head(), *last])
     return STATUS_LINE[reply.status] + lines + b"\r\n" + reply.body
