@@ -1,7 +1,9 @@
 """What clients leave unfinished, and what that means for the stop, for threads and for memory."""
 
 import contextlib
+import os
 import resource
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support import Program, program, until
+from support import END_TIMEOUT, Program, program, until
 
 MAIN = """
 import asyncio, os
@@ -294,3 +296,156 @@ def _rest(client: socket.socket) -> bytes:
     while data := client.recv(1_000_000):
         received += data
     return received
+
+
+# Code that does not end
+
+
+STUBBORN = """
+import asyncio, os, time
+from kvik import App, MemoryStore
+
+app = App()
+
+async def swallow():
+    os.write(1, b"at work\\n")
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
+
+@app.get("/swallow")
+async def handler(ctx):
+    await swallow()
+
+@app.get("/block")
+async def block(ctx):
+    os.write(1, b"at work\\n")
+    time.sleep(60)
+
+@app.on_start
+async def start(ctx):
+    if os.environ.get("OWN_TASK"):
+        app.task = asyncio.create_task(swallow())
+
+if __name__ == "__main__":
+    from kvik._serving import server
+    server._MARGIN = server.STOP_HOOKS_TIMEOUT = server.FLUSH_TIMEOUT = 0
+    server.AFTER_CANCEL = 0.2
+    app.run()
+"""
+
+
+@pytest.mark.parametrize(("path", "workers"), [("/swallow", "1"), ("/swallow", "2"), ("/block", "1"), ("", "1")])
+def test_code_that_does_not_end_does_not_keep_the_process(tmp_path: Path, path: str, workers: str) -> None:
+    """What swallows its cancellation, blocks the loop, or is a task of the program's own ends with the stop."""
+    main = tmp_path / "main.py"
+    main.write_text(STUBBORN)
+    environ = {"HTTP_WORKERS": workers, "SHUTDOWN_GRACE_PERIOD": "200ms"} | ({} if path else {"OWN_TASK": "1"})
+    with program(main, tmp_path, **environ) as running, contextlib.ExitStack() as stack:
+        if path:
+            client = stack.enter_context(_connect(running))
+            client.sendall(b"GET " + path.encode() + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+        until(lambda: "at work\n" in running.output)
+        started = time.monotonic()
+        assert running.terminate() == 1
+        assert time.monotonic() - started < 5
+        (overdue,) = [event for event in running.events if event["message"] == "shutdown.overdue"]
+    assert ("time.sleep(60)" in overdue["stack"]) == (path == "/block")
+    assert ("swallow" in overdue["tasks"]) == (not path)
+
+
+WAITING_START = """
+import asyncio, os, time
+from kvik import App, MemoryStore
+
+class Slow(MemoryStore):
+    async def connect(self):
+        if "store" in os.environ["WAITS"]:
+            os.write(1, b"waiting\\n")
+            await asyncio.sleep(60)
+
+    async def close(self):
+        pass
+
+app = App()
+app.add_kv_store(Slow())
+
+@app.on_start
+async def start(ctx):
+    if os.environ["WAITS"] == "hook":
+        os.write(1, b"waiting\\n")
+        await asyncio.sleep(60)
+
+@app.on_start
+def start_in_thread(ctx):
+    os.write(1, b"waiting\\n")
+    time.sleep(60)
+
+@app.on_stop
+async def stop(ctx):
+    ctx.logger.info("stop hook")
+
+app.run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("waits", "workers", "number"),
+    [
+        ("hook", "1", signal.SIGTERM),
+        ("hook", "2", signal.SIGTERM),
+        ("thread", "1", signal.SIGTERM),
+        ("thread", "2", signal.SIGINT),
+        ("store", "1", signal.SIGINT),
+    ],
+)
+def test_a_start_that_waits_is_cancelled(tmp_path: Path, waits: str, workers: str, number: int) -> None:
+    """A signal amid the start ends it at once, wherever it waits, and a line says so; the status is 1."""
+    main = tmp_path / "main.py"
+    main.write_text(WAITING_START)
+    starting = Program(main, tmp_path / "log", {"HTTP_WORKERS": workers, "WAITS": waits})
+    try:
+        until(lambda: starting.output.count("waiting\n") == int(workers))
+        started = time.monotonic()
+        starting.process.send_signal(number)
+        assert starting.process.wait(END_TIMEOUT) == 1
+        assert time.monotonic() - started < 5
+    finally:
+        starting.kill()
+    lines = [line for line in starting.output.splitlines() if line != "waiting"]
+    assert all(line.startswith("{") for line in lines)
+    assert [event["message"] for event in starting.events].count("start.cancelled") == int(workers)
+    assert "worker.died" not in starting.output
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_when_a_start_hook_raises_every_line_is_json(tmp_path: Path, workers: str) -> None:
+    """Off a terminal the server's own last words are in the pipeline as well."""
+    main = tmp_path / "main.py"
+    main.write_text(
+        "from kvik import App\napp = App()\n@app.on_start\nasync def start(ctx):\n    1 / 0\napp.run()\n"
+    )
+    starting = Program(main, tmp_path / "log", {"HTTP_WORKERS": workers})
+    assert starting.process.wait(END_TIMEOUT) == 1
+    assert "ZeroDivisionError" in starting.output
+    assert [line for line in starting.output.splitlines() if not line.startswith("{")] == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_hang_up_changes_nothing(main: Path, tmp_path: Path, workers: str) -> None:
+    """SIGHUP, to the program and its whole group, ends no process of it."""
+    with program(main, tmp_path, HTTP_WORKERS=workers) as running, _connect(running) as client:
+        client.sendall(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
+        until(lambda: "at work\n" in running.output)
+        for pid in (running.process.pid, *_children(running)):
+            os.kill(pid, signal.SIGHUP)
+        assert client.recv(12) == b"HTTP/1.1 200"
+        assert running.terminate() == 0
+        assert "worker.died" not in running.output
+
+
+def _children(running: Program) -> list[int]:
+    pid = running.process.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()]

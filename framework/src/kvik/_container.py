@@ -70,6 +70,7 @@ class Container:
         self.background = BackgroundWork(self.logger, self.handler_threads)
         self.has_run = False  # by app.run()
         self.stopping = asyncio.Event()  # set when the app is to stop: streams of events end
+        self.start: asyncio.Task[Any] | None = None  # while the app starts
         self.handshakes: set[asyncio.Timeout] = set()  # of the WebSockets that are not accepted yet
         self.has_own_server = False  # `app.run()` serves: no other server, nor what wraps the app, takes part
         self.cutting_off = False  # the grace period is over: requests are being cancelled
@@ -79,6 +80,12 @@ class Container:
         """Write a line for each variable that keeps the app from starting."""
         for bad in self.bad_settings:
             self.logger.error("config.invalid", variable=bad.name, value=bad.value, problem=bad.problem)
+
+    def cancel_start(self) -> None:
+        """End a start that is not done."""
+        task, self.start = self.start, None
+        if task is not None:
+            task.cancel()
 
     @property
     def has_busy_threads(self) -> bool:

@@ -38,6 +38,7 @@ class Lifecycle:
         if self._running:
             raise RuntimeError("the app runs already; it can be started again when it has stopped")
         self._running = True
+        self._container.logging.install()
         try:
             await self._run_once(receive, send, opens_ports=OPENS_NO_PORT not in scope)
         finally:
@@ -52,12 +53,7 @@ class Lifecycle:
             problems = [f"{bad.name}: {bad.problem}" for bad in self._container.bad_settings]
             await send({"type": "lifespan.startup.failed", "message": "" if opens_ports else "; ".join(problems)})
             return
-        try:
-            await self._start()
-            await self._container.metrics_port.start(opens_ports=opens_ports)
-        except BaseException as raised:
-            error = as_error(raised)
-            self._container.logger.error("start.failed", exc_info=error)
+        if not await self._is_started(opens_ports=opens_ports):
             await self._stop()
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
@@ -66,8 +62,26 @@ class Lifecycle:
         await self._stop()
         await send({"type": "lifespan.shutdown.complete"})
 
+    async def _is_started(self, *, opens_ports: bool) -> bool:
+        """Start, and tell whether it was possible; the log says why not."""
+        task = self._container.start = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        try:
+            await self._start()
+            await self._container.metrics_port.start(opens_ports=opens_ports)
+        except BaseException as raised:
+            if isinstance(raised, asyncio.CancelledError) and self._container.start is None:
+                task.uncancel()
+                self._container.logger.warning("start.cancelled", problem="the stop was asked for meanwhile")
+                return False
+            error = as_error(raised)
+            self._container.logger.error("start.failed", exc_info=error)
+            return False
+        finally:
+            self._container.start = None
+        return True
+
     async def _start(self) -> None:
-        self._container.logging.install()
         report_forgotten_awaits(self._container.logger)
         self._container.remote_level.start()
         self._container.health.forget()

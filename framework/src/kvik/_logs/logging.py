@@ -43,6 +43,7 @@ class Logging:
         self.logger_by_turns = self._logger(self.sink_by_turns)
         self._replaced: tuple[list[logging.Handler], int] | None = None
         self._configured_structlog = False
+        self._installed = 0
 
     def _logger(self, sink: Sink | TurnSink) -> FilteringBoundLogger:
         logger = structlog.wrap_logger(sink, processors=self._processors, wrapper_class=Logger, context_class=dict)
@@ -66,7 +67,13 @@ class Logging:
         self._tell_of_change(before, source)
 
     def install(self) -> None:
-        """Send the standard library's logging, and structlog's default loggers, through this pipeline."""
+        """Send the standard library's logging, and structlog's default loggers, through this pipeline.
+
+        It stays so until as many calls of `uninstall`.
+        """
+        self._installed += 1
+        if self._installed > 1:
+            return
         root = logging.getLogger()
         self._replaced = (root.handlers[:], root.level)
         root.handlers[:] = [_StandardLibraryBridge(self.logger)]
@@ -82,6 +89,9 @@ class Logging:
     def uninstall(self) -> None:
         """Put the standard library's logging, and structlog's, back as they were before `install`."""
         self.sink.flush()
+        self._installed -= 1
+        if self._installed:
+            return
         if self._replaced is not None:
             root = logging.getLogger()
             root.handlers[:], level = self._replaced

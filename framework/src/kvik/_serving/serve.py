@@ -48,16 +48,25 @@ def serve(app: Any, container: Container, path: Callable[[], RequestPath]) -> No
         timeout_graceful_shutdown=None,
     )
     container.logger.info("Starting server on port: %d", listener.getsockname()[1])
-    if settings.http_workers > 1 and _can_fork(container):
-        from .worker import serve_with_workers  # noqa: PLC0415 - Windows lacks what it imports
-
-        status = serve_with_workers(config, container, listener)
-    else:
-        status = run(Server(config, container), listener)
-        if container.has_busy_threads:
-            end_at_once(1)  # the interpreter would wait for them, for ever if need be
+    container.logging.install()  # the server has something to say before and after the app's own lifespan
+    try:
+        status = _serve(config, container, listener)
+    finally:
+        container.logging.uninstall()
     if status:
         sys.exit(status)
+
+
+def _serve(config: uvicorn.Config, container: Container, listener: socket.socket) -> int:
+    """Serve in as many processes as are wanted, and return the exit status."""
+    if container.settings.http_workers > 1 and _can_fork(container):
+        from .worker import serve_with_workers  # noqa: PLC0415 - Windows lacks what it imports
+
+        return serve_with_workers(config, container, listener)
+    status = run(Server(config, container), listener)
+    if container.has_busy_threads:
+        end_at_once(1)  # the interpreter would wait for them, for ever if need be
+    return status
 
 
 def _can_fork(container: Container) -> bool:

@@ -14,7 +14,10 @@ from typing import Any
 import uvicorn
 
 from .._container import Container
-from .ending import STOP_SIGNALS, end_at_once
+from .._lifecycle import STOP_HOOKS_TIMEOUT
+from .._stores import CLOSE_TIMEOUT
+from .._traces.tracing import FLUSH_TIMEOUT
+from .ending import HANGUP_SIGNALS, Overdue, end_at_once, stop_signals
 
 _DEBUG_SIGNALS = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # Windows has none
 
@@ -25,7 +28,19 @@ _PATIENCE_WITH_CLIENTS = 0.75
 """The part of the grace period after which a client is given up that has not sent all of its request, or not read
 all of its answer: an endless stream would use up the rest as well."""
 
+_MARGIN = 2.0
+"""Seconds for what lies between the timed steps of a stop."""
+
 _POLL = 0.05
+
+
+def longest_after_grace(container: Container) -> float:
+    """Return the seconds that a stop may take after the grace period, each of its steps timed where it is made."""
+    return AFTER_CANCEL + STOP_HOOKS_TIMEOUT + CLOSE_TIMEOUT * len(container.stores) + FLUSH_TIMEOUT + _MARGIN
+
+
+def _ignore(_: int, __: FrameType | None) -> None:
+    """Do nothing at a signal: unlike SIG_IGN, that is not passed on to programs that this one starts."""
 
 
 class Server(uvicorn.Server):
@@ -37,12 +52,13 @@ class Server(uvicorn.Server):
         container.has_own_server = True
         self._logger = container.logger
         self._grace_period = container.settings.shutdown_grace_period
+        self.overdue = Overdue(self._logger)
         self.cut = False
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop in order at the first SIGTERM or SIGINT, and at once at the second."""
-        before = {sig: signal.signal(sig, self._on_signal) for sig in STOP_SIGNALS} | self.toggle_debug_by_signal()
+        before = self.stop_by_signal(self._on_signal) | self.toggle_debug_by_signal()
         try:
             yield
         finally:
@@ -52,7 +68,21 @@ class Server(uvicorn.Server):
     def _on_signal(self, _: int, __: FrameType | None) -> None:
         if self.should_exit:
             end_at_once(1)
+        self.ask_to_stop()
+
+    def stop_by_signal(self, on_signal: Callable[[int, FrameType | None], None]) -> dict[signal.Signals, Any]:
+        """Have the signals that ask for the stop handled, and a hang-up do nothing; return the handlers before."""
+        self._loop = asyncio.get_running_loop()
+        before = {sig: signal.signal(sig, _ignore) for sig in HANGUP_SIGNALS}
+        return {sig: signal.signal(sig, on_signal) for sig in stop_signals()} | before
+
+    def ask_to_stop(self) -> None:
+        """Begin to stop, in time: a start that is not done is cancelled."""
         self.should_exit = True
+        rest = longest_after_grace(self._container) if self.started else 0
+        self.overdue.end_in(self._grace_period + rest, self._loop)
+        with contextlib.suppress(RuntimeError):  # the loop is closed, the process about to end
+            self._loop.call_soon_threadsafe(self._container.cancel_start)
 
     def toggle_debug_by_signal(self) -> dict[signal.Signals, Any]:
         """Log everything from one SIGUSR1 to the next; return the handlers before.
@@ -98,6 +128,9 @@ class Server(uvicorn.Server):
             await self._drain()
         finally:
             await self.lifespan.shutdown()
+        self.overdue.end_in(
+            AFTER_CANCEL, self._loop
+        )  # a task that takes no cancellation would keep the process for ever
 
     async def _drain(self) -> None:
         """Let requests end: clients have the first part of the grace period to do theirs, handlers all of it."""
@@ -142,6 +175,7 @@ def run(server: Server, listener: socket.socket) -> int:
     except SystemExit:  # uvicorn's way to say that the start failed; what failed has been logged
         return 1
     finally:
+        server.overdue.cancel()
         gc.unfreeze()
         listener.close()
     return int(server.cut)

@@ -23,12 +23,12 @@ from typing import Any, NoReturn
 from structlog.typing import FilteringBoundLogger
 
 from .._metrics.worker_metrics import WorkersMetrics
-from .ending import STOP_SIGNALS, end_at_once, flush_output
+from .ending import HANGUP_SIGNALS, STOP_SIGNALS, end_at_once, flush_output, stop_signals
 
 READY = b"ready\n"
 """What a worker says when it accepts connections."""
 
-SUPERVISED_SIGNALS = (*STOP_SIGNALS, signal.SIGUSR1, signal.SIGCHLD)
+SUPERVISED_SIGNALS = (*STOP_SIGNALS, *HANGUP_SIGNALS, signal.SIGUSR1, signal.SIGCHLD)
 """What a worker finds blocked, and unblocks once it has handlers of its own."""
 
 _READ = 64 * 1024
@@ -92,6 +92,7 @@ class Supervisor:
         self._toggle_debug = toggle_debug
         self._workers: list[_Worker] = []
         self._replacements: list[_Replacement] = []
+        self._stop_signals = stop_signals()
         self._stopping = False
         self._deadline: float | None = None  # when what has not stopped is killed
         self._status = 0
@@ -168,7 +169,7 @@ class Supervisor:
             if number == signal.SIGUSR1:
                 self._toggle_debug()  # also for workers to come, which begin with the supervisor's level
                 self._send_to_all(number)
-            elif number in STOP_SIGNALS:
+            elif number in self._stop_signals:
                 if self._stopping:
                     self._kill()
                 else:

@@ -14,16 +14,9 @@ from typing import Any, cast
 import uvicorn
 
 from .._container import Container
-from .._lifecycle import STOP_HOOKS_TIMEOUT
 from .._metrics.families import Family, to_line
-from .._stores import CLOSE_TIMEOUT
-from .._traces.tracing import FLUSH_TIMEOUT
-from .ending import STOP_SIGNALS
-from .server import AFTER_CANCEL, Server, run
+from .server import Server, longest_after_grace, run
 from .supervisor import READY, SUPERVISED_SIGNALS, Supervisor
-
-_MARGIN = 2.0
-"""Seconds for what lies between the timed steps of a stop."""
 
 _REST = 1e-6
 """Seconds; the system makes some fifty microseconds of it."""
@@ -38,7 +31,7 @@ def serve_with_workers(config: uvicorn.Config, container: Container, listener: s
     config.load()  # once for all of them: the modules, and the certificate with its keys for TLS sessions
     config.http_protocol_class = _with_a_rest(config.http_protocol_class)  # type: ignore[assignment] # it is called
     settings = container.settings
-    rest_of_stop = _longest_after_grace(container)
+    rest_of_stop = longest_after_grace(container)
 
     def work(channel: socket.socket) -> int:
         server = _WorkerServer(config, container, channel, settings.shutdown_grace_period + rest_of_stop)
@@ -71,11 +64,6 @@ def _with_a_rest(protocol: Callable[..., asyncio.Protocol]) -> Callable[..., asy
     return make
 
 
-def _longest_after_grace(container: Container) -> float:
-    """Give the seconds that a stop may take after the grace period, each of its steps timed where it is made."""
-    return AFTER_CANCEL + STOP_HOOKS_TIMEOUT + CLOSE_TIMEOUT * len(container.stores) + FLUSH_TIMEOUT + _MARGIN
-
-
 class _WorkerServer(Server):
     """Serve as a part of a whole, of which the supervisor is in charge.
 
@@ -97,14 +85,14 @@ class _WorkerServer(Server):
         Ctrl-C and service managers signal the whole group, and the supervisor once more. Which signal is the
         second is its to tell.
         """
-        for sig in STOP_SIGNALS:
-            signal.signal(sig, self._on_signal)
+        self.stop_by_signal(self._on_signal)
         self.toggle_debug_by_signal()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SUPERVISED_SIGNALS)
         yield  # the handlers stay: the process ends with the server
 
     def _on_signal(self, _: int, __: FrameType | None) -> None:
-        self.should_exit = True
+        if not self.should_exit:
+            self.ask_to_stop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app, accept connections, and say so."""
@@ -117,7 +105,7 @@ class _WorkerServer(Server):
         """Stop, for the supervisor is dead."""
         self._logger.error("supervisor.died")
         signal.alarm(math.ceil(self._stop_within))  # nobody else is left to kill what does not stop
-        self.should_exit = True
+        self.ask_to_stop()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop without the lines that the supervisor logs."""
