@@ -169,11 +169,11 @@ class Server(uvicorn.Server):
 
 
 def run(server: Server, listener: socket.socket) -> int:
-    """Serve until a signal; return the exit status, 1 where the start failed or a request was cut off."""
+    """Serve until a signal; return the exit status, 1 where the start failed or something was cut off."""
     try:
         server.run(sockets=[listener])
     except SystemExit:  # uvicorn's way to say that the start failed; what failed has been logged
-        return 1
+        return int(not server.should_exit)  # it was asked to stop meanwhile, and did
     finally:
         server.overdue.cancel()
         gc.unfreeze()
