@@ -130,7 +130,7 @@ async def test_a_header_that_was_left_half_written_hides_nothing(
     assert found is not None
     header = (ctypes.c_ubyte * 96).from_address(int(found[1], 16))
     for number in range(20):
-        outside.execute("INSERT OR REPLACE INTO kv VALUES (x'6b', ?, x'00', NULL)", (str(number),))
+        outside.execute("INSERT OR REPLACE INTO kv (key, value, version) VALUES (x'6b', ?, x'00')", (str(number),))
         assert [await db.get("k"), await db.get("k")] == [str(number)] * 2
         header[place] ^= 0xFF
         assert [await db.get("k"), await db.get("k")] == [str(number)] * 2

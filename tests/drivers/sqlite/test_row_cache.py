@@ -110,7 +110,7 @@ async def test_what_a_store_writes_is_read_at_once(db: SQLite, clock: Any) -> No
 
 async def test_what_others_write_is_read_at_once(db: SQLite, outside: sqlite3.Connection) -> None:
     """What another connection has written is read without a turn of the event loop between."""
-    put = "INSERT INTO kv VALUES (x'6b', ?, x'00', NULL) ON CONFLICT DO UPDATE SET value = excluded.value"
+    put = "INSERT OR REPLACE INTO kv (key, value, version) VALUES (x'6b', ?, x'00')"
     for number in range(300):
         outside.execute(put, (str(number),))
         assert await both(db) == str(number)

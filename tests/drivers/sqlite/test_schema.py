@@ -27,12 +27,12 @@ def digest(path: Path) -> bytes:
 
 
 async def test_the_layout_is_pinned(db: SQLite, outside: sqlite3.Connection) -> None:
-    """A row is key BLOB, value TEXT, version of 128 bits and no expiry: files of today must stay valid."""
+    """A row is no expiry, a version of 128 bits, key BLOB and value TEXT: files of today must stay valid."""
     await db.set("k\0é", "value")
     query = "SELECT key, value, typeof(version), length(version), expires_at FROM kv"
     assert outside.execute(query).fetchall() == [("k\0é".encode(), "value", "blob", 16, None)]
     columns = [column[1:4] for column in outside.execute("PRAGMA table_info(kv)")]
-    assert columns == [("key", "BLOB", 1), ("value", "TEXT", 1), ("version", "BLOB", 1), ("expires_at", "REAL", 0)]
+    assert columns == [("expires_at", "REAL", 0), ("version", "BLOB", 1), ("key", "BLOB", 1), ("value", "TEXT", 1)]
 
 
 async def test_the_file_says_whose_it_is(db: SQLite, outside: sqlite3.Connection) -> None:
@@ -40,7 +40,7 @@ async def test_the_file_says_whose_it_is(db: SQLite, outside: sqlite3.Connection
     assert db
     (application_id,) = outside.execute("PRAGMA application_id").fetchone()
     assert application_id.to_bytes(4) == b"kvik"
-    assert outside.execute("PRAGMA user_version").fetchone() == (1,)
+    assert outside.execute("PRAGMA user_version").fetchone() == (2,)
     assert outside.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
@@ -74,8 +74,8 @@ async def test_an_unknown_schema_version_is_refused(path: Path) -> None:
     """A file that a later kvik made is refused with both versions, and left as it is."""
     async with SQLite(path):
         pass
-    before = make(path, "PRAGMA user_version = 2")
-    with pytest.raises(SQLiteError, match=r"version 2 is unknown.*version 1") as caught:
+    before = make(path, "PRAGMA user_version = 3")
+    with pytest.raises(SQLiteError, match=r"version 3 is unknown.*reads 2") as caught:
         await SQLite(path).connect()
     assert caught.value.code == "misconfigured"
     assert digest(path) == before
@@ -180,3 +180,27 @@ async def test_damage_is_told_as_corrupt(path: Path) -> None:
             with pytest.raises(SQLiteError, match="restore it from a backup") as caught:
                 await call
             assert (caught.value.code, caught.value.outcome) == ("corrupt", "not_applied")
+
+
+async def test_damage_to_the_schema_is_told_at_connect(path: Path) -> None:
+    """A flipped bit anywhere in the schema's text is a SQLiteError; none leaves a store that fails later."""
+    async with SQLite(path) as db:
+        await db.set("k", "value")
+    sound = path.read_bytes()
+    start = sound.index(b"CREATE TABLE kv (")
+    for place in range(start, start + 300, 7):
+        for bit in (1, 128):
+            path.write_bytes(sound[:place] + bytes([sound[place] ^ bit]) + sound[place + 1 :])
+            await open_damaged(path)
+
+
+async def open_damaged(path: Path) -> None:
+    """Open a file whose schema's text is damaged, unless that is in a comment, where it does no harm."""
+    db = SQLite(path)
+    try:
+        async with db:
+            assert await db.get("k") == "value"
+            await db.set("k", "value")
+    except SQLiteError as error:
+        code, health = error.code, await db.health_check()
+        assert (code in {"corrupt", "misconfigured"}, health["status"]) == (True, "DOWN")

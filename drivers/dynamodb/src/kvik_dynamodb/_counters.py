@@ -17,7 +17,7 @@ from ._item import Stored
 from ._limits import refused
 from ._operations import Operation
 
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
+_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _SIGNED_64_BITS = range(-(2**63), 2**63)
 _FIRST_PAUSE = 0.005  # seconds, at most; about what the winner's write takes
 _LONGEST_PAUSE = 0.1

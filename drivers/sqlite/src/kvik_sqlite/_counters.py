@@ -7,13 +7,13 @@ import re
 import sqlite3
 from typing import Final
 
-from ._errors import NotTextError, SQLiteError
+from ._errors import NotTextError, SQLiteError, SQLiteTypeError
 from ._reads import Clock, is_live
 from ._writes import new_version, put
 
 INTEGERS: Final = range(-(2**63), 2**63)  # signed 64 bits
 
-_NUMBER = re.compile(rb"-?(0|[1-9][0-9]{0,18})")
+_NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
 # One byte more than the longest number has, whatever the value's size. Bytes: substr() of a text stops at NUL.
 _READ = "SELECT typeof(value), substr(cast(value AS BLOB), 1, 21), expires_at FROM kv WHERE key = ?"
@@ -40,7 +40,7 @@ def increment(connection: sqlite3.Connection, key: bytes, delta: int, clock: Clo
 def check_integer(number: object, what: str) -> int:
     """Return the number; raise `invalid_value` unless it is an int of signed 64 bits."""
     if isinstance(number, bool) or not isinstance(number, int):
-        raise SQLiteError(f"{what} must be int, not {type(number).__name__}", code="invalid_value")
+        raise SQLiteTypeError(f"{what} must be int, not {type(number).__name__}", code="invalid_value")
     if number not in INTEGERS:
         raise SQLiteError(f"{what} needs more than signed 64 bits", code="invalid_value")
     return number

@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from . import _batches, _reads, _scans, _writes
+from ._arguments import check_expiry, check_items, check_keys, check_limit, check_optional_expiry, check_version
 from ._counters import check_integer, increment
-from ._errors import SQLiteError, Versioned
+from ._errors import SQLiteTypeError, Versioned
 from ._file import File
 from ._limits import LIMITS, Limits, encode_key, encode_value
 from ._schema import Durability
@@ -49,6 +50,10 @@ class SQLite:
         busy_timeout: float = 5.0,
         cache_bytes: int = 8 * 1024 * 1024,
     ) -> None:
+        if not isinstance(os.fspath(path), str):
+            raise SQLiteTypeError(
+                "path is a str or a pathlib.Path, not bytes: os.fsdecode(path)", code="misconfigured"
+            )
         if os.fspath(path) in ("", ":memory:"):
             raise ValueError(
                 "SQLite needs a file: in memory each of its connections would see a database of its own. "
@@ -127,7 +132,7 @@ class SQLite:
 
     async def set_expiring(self, key: str, value: str, expires_at: float) -> None:
         """Create or replace a key that expires, in seconds since the epoch."""
-        expiry = _check_expiry(expires_at)
+        expiry = check_expiry(expires_at)
         await self._write(
             partial(_writes.put, key=encode_key(key), value=await encode_value(value), expires_at=expiry)
         )
@@ -142,8 +147,8 @@ class SQLite:
                 _writes.put_if,
                 key=encode_key(key),
                 value=await encode_value(value),
-                version=version,
-                expires_at=_check_expiry(expires_at),
+                version=None if version is None else check_version(version),
+                expires_at=check_optional_expiry(expires_at),
                 clock=self._now,
             )
         )
@@ -154,7 +159,9 @@ class SQLite:
 
     async def delete_if(self, key: str, version: str) -> None:
         """Delete a key if it has this version; raise `conflict`, with `current`, otherwise."""
-        await self._write(partial(_writes.remove_if, key=encode_key(key), version=version, clock=self._now))
+        await self._write(
+            partial(_writes.remove_if, key=encode_key(key), version=check_version(version), clock=self._now)
+        )
 
     async def increment(self, key: str, delta: int) -> int:
         """Add to a number atomically and return the sum; a key that is not there counts as 0.
@@ -172,7 +179,7 @@ class SQLite:
         deadline = self._file.deadline()
         found: dict[str, str] = {}
         await _batches.run(
-            _batches.chunks_of_keys(await _batches.encode_keys(keys)),
+            _batches.chunks_of_keys(await _batches.encode_keys(check_keys(keys))),
             lambda chunk: self._file.read(partial(_reads.values, keys=chunk, clock=self._now), deadline),
             found.update,
             found,
@@ -185,8 +192,8 @@ class SQLite:
         Raise `partial_failure`, with `results` (the keys written) and `errors`, when only a part was written.
         """
         deadline = self._file.deadline()
-        expiry = _check_expiry(expires_at)
-        pairs = await _batches.encode_items(items)
+        expiry = check_optional_expiry(expires_at)
+        pairs = await _batches.encode_items(check_items(items))
         written: list[str] = []
         await _batches.run(
             _batches.chunks_of_items(pairs),
@@ -200,7 +207,7 @@ class SQLite:
         deadline = self._file.deadline()
         deleted: list[str] = []
         await _batches.run(
-            _batches.chunks_of_keys(await _batches.encode_keys(keys)),
+            _batches.chunks_of_keys(await _batches.encode_keys(check_keys(keys))),
             lambda chunk: self._file.write(partial(_batches.remove_all, keys=chunk), deadline),
             deleted.extend,
             deleted,
@@ -211,11 +218,9 @@ class SQLite:
 
         A page may be short, or empty, before the end. Raise `invalid_value` for a cursor that is none.
         """
-        if limit < 1:
-            raise SQLiteError("a scan's limit is 1 or more", code="invalid_value")
         start = _scans.encode_prefix(prefix)
         after = _scans.decode_cursor(cursor, start)
-        work = partial(_scans.page, prefix=start, after=after, limit=limit, clock=self._now)
+        work = partial(_scans.page, prefix=start, after=after, limit=check_limit(limit), clock=self._now)
         return await self._read(work)
 
     async def health_check(self) -> dict[str, Any]:
@@ -227,7 +232,7 @@ class SQLite:
         details: dict[str, Any] = {"path": str(path)}
         try:
             async with asyncio.timeout(_HEALTH_SECONDS):
-                details |= await self._read(partial(_reads.probe, path=path))
+                details |= await self._file.probe()
         except TimeoutError:
             return {"status": "DOWN", "details": details | {"error": "no answer within 1 second"}}
         except Exception as error:  # noqa: BLE001 - health never raises
@@ -242,10 +247,3 @@ class SQLite:
 
     async def _write(self, work: Callable[..., T]) -> T:
         return await self._file.write(work, self._file.deadline())
-
-
-def _check_expiry(expires_at: float | None) -> float | None:
-    """Return the expiry; raise `invalid_value` for what SQLite would keep as no expiry at all, as NaN."""
-    if expires_at is not None and not math.isfinite(expires_at):
-        raise SQLiteError("an expiry is a finite number of seconds since the epoch", code="invalid_value")
-    return expires_at

@@ -16,6 +16,7 @@ A framework reads the attributes of SQLiteError; nothing of it is imported here.
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -74,8 +75,12 @@ class SQLiteError(Exception):
         self.errors = dict(errors or {})
 
 
+class SQLiteTypeError(SQLiteError, TypeError):
+    """Raised when an argument has the wrong type."""
+
+
 class NotTextError(ValueError):
-    """Tell that a stored key or value is not text: only somebody else can have written it."""
+    """Raised when a stored row is not as this driver writes it: another program wrote it, or the disk lost it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +123,13 @@ _MEANINGS = {
     sqlite3.SQLITE_AUTH: _NO_ACCESS,
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_TOOBIG: _Meaning("corrupt", "a stored row is larger than kvik makes it; remove it"),
     sqlite3.SQLITE_ERROR: _ALTERED,  # statements are constants: a table or column is missing
     sqlite3.SQLITE_CONSTRAINT: _ALTERED,
 }
+
+# A future of asyncio refuses the one, and takes the other for its own cancellation.
+_UNDELIVERABLE = (StopIteration, CancelledError)
 
 # A COMMIT that fails with one of these wrote nothing that counts; after any other, nobody can tell.
 _COMMIT_NOT_APPLIED = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY}
@@ -136,15 +145,20 @@ def translate(error: BaseException, path: Path, *, committing: bool = False) -> 
 
     Until COMMIT is asked for, a failed operation is rolled back, hence "not_applied".
     """
-    if isinstance(error, NotTextError | UnicodeDecodeError):
+    if isinstance(error, NotTextError):
         return _because(
-            error, SQLiteError(f"{path}: a stored key or value is not text; remove its row", code="corrupt")
+            error,
+            SQLiteError(
+                f"{path}: a stored key or value is not text, or a row's version or expiry has another type than "
+                "kvik writes; remove its row",
+                code="corrupt",
+            ),
         )
-    if isinstance(error, StopIteration) or not isinstance(error, Exception):  # what no future can carry to a loop
+    if not isinstance(error, Exception) or isinstance(error, _UNDELIVERABLE):
         return _because(error, SQLiteError(f"{path}: {type(error).__name__} was raised", code="internal"))
-    if not isinstance(error, sqlite3.Error | OSError):
+    if not isinstance(error, sqlite3.Error | OSError | UnicodeDecodeError):
         return error
-    code = sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else primary_code(error)
+    code = _code_of(error)
     meaning = _MEANINGS.get(code, _UNEXPECTED)
     return _because(
         error,
@@ -156,6 +170,14 @@ def translate(error: BaseException, path: Path, *, committing: bool = False) -> 
             reason=meaning.reason,
         ),
     )
+
+
+def _code_of(error: Exception) -> int:
+    if isinstance(error, OSError):
+        return sqlite3.SQLITE_CANTOPEN
+    if isinstance(error, UnicodeDecodeError):  # of SQLite's own message, which quotes a schema that was damaged
+        return sqlite3.SQLITE_CORRUPT
+    return primary_code(error)
 
 
 def _because(cause: BaseException, error: SQLiteError) -> SQLiteError:

@@ -1,11 +1,10 @@
 """What is open: the file's connections and their threads, and how an operation gets to them and back."""
 
 import asyncio
-import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from typing import Final, TypeVar
 
 from ._direct import DirectReads
 from ._errors import Outcome, SQLiteError, translate
+from ._forks import FileId, this_process
 from ._readers import Readers
-from ._reads import NO_ROW, Clock, Row, is_live, live_row
+from ._reads import NO_ROW, Clock, Row, is_live, live_row, probe
 from ._row_cache import RowCache
-from ._schema import Durability, open_connection, prepare
+from ._schema import Durability, create, files_in_use, open_connection, prepare
 from ._wal_index import view_header
 from ._writer import Writer
 
@@ -34,21 +34,7 @@ class _Open:
     readers: Readers
     direct: DirectReads
     process: int
-
-
-class _Process:
-    """Know which process this is without asking the kernel at each read."""
-
-    def __init__(self) -> None:
-        self._look()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._look)
-
-    def _look(self) -> None:
-        self.id = os.getpid()
-
-
-_this_process: Final = _Process()
+    files: Mapping[Path, FileId]  # those that it works on: the database, the WAL and the WAL's index
 
 
 class File:
@@ -101,24 +87,28 @@ class File:
 
     def connect(self) -> None:
         """Open the file, unless it is open."""
+        self._check_process()
         with self._lifecycle:
-            if self._open is not None:
-                self._opened()
-                return
-            try:
+            if self._open is None:
                 self._open = self._open_file()
-            except (sqlite3.Error, OSError) as error:
-                raise translate(error, self.path) from error
 
     def close(self) -> None:
         """Finish what is queued and close the file, unless it is closed."""
+        self._check_process()
         with self._lifecycle:
             self._refusal = "closed"
-            if self._open is None:
-                return
-            current = self._opened()
-            self._open = None
-            self._stop(current)
+            current, self._open = self._open, None
+            if current is not None:
+                self._stop(current)
+                this_process.remove(self)
+
+    def begin_as_child(self) -> None:
+        """Be connectable as far as locks go: a thread of the parent may have held this one."""
+        self._lifecycle = threading.Lock()
+
+    async def probe(self) -> dict[str, str | int]:
+        """Read from the file itself, and return details of it; raise unless it is still in its place."""
+        return await self.read(partial(probe, path=self.path, files=self._opened().files), self.deadline())
 
     async def _answer(self, future: Future[T], deadline: float | None, otherwise: Outcome) -> T:
         if deadline is None:
@@ -141,15 +131,30 @@ class File:
         current = self._open
         if current is None:
             raise SQLiteError(f"{self.path}: {self._refusal}", code="unavailable")
-        # SQLite's connections do not survive a fork: used in the child, they can damage the file.
-        if current.process != _this_process.id:
+        self._check_process()
+        return current
+
+    def _check_process(self) -> None:
+        """Raise in a child of the process that opened the file: what it inherited could damage the file."""
+        current = self._open
+        if current is not None and current.process != this_process.id:
             raise SQLiteError(
                 f"{self.path}: connected before a fork; make and connect a SQLite in each process",
                 code="misconfigured",
             )
-        return current
 
     def _open_file(self) -> _Open:
+        try:
+            create(self.path)
+            file = this_process.add(self, self.path)
+            return self._open_connections(file)
+        except BaseException as error:
+            this_process.remove(self)
+            if isinstance(error, SQLiteError):
+                raise
+            raise translate(error, self.path) from error
+
+    def _open_connections(self, file: FileId) -> _Open:
         prepare(self.path, self._durability, self._busy_timeout)
         with ExitStack() as opened:
             writer, direct, *readers = [
@@ -157,12 +162,18 @@ class File:
                 for _ in range(2 + READERS)
             ]
             direct_reads = DirectReads(direct, self._cache_over(direct))
+            files = files_in_use(writer, self.path)
+            if files[self.path] != file:
+                raise SQLiteError(
+                    f"{self.path}: the file was replaced while it was opened", code="unavailable", retryable=True
+                )
             opened.pop_all()  # from here on the three below close them
         return _Open(
             Writer(writer, self.path, self._busy_timeout, self._clock),
             Readers(readers, self.path),
             direct_reads,
-            _this_process.id,
+            this_process.id,
+            files,
         )
 
     def _cache_over(self, connection: sqlite3.Connection) -> RowCache | None:

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ._errors import SQLiteError
+from ._errors import SQLiteError, SQLiteTypeError
 
 Value: TypeAlias = str | bytearray  # the text, or its UTF-8
 
@@ -67,8 +67,8 @@ def encode_text(text: object, noun: str, code: Literal["invalid_key", "invalid_v
         raise SQLiteError(f"a {noun} must be valid Unicode: this has a lone surrogate", code=code) from None
 
 
-def _no_text(given: object, noun: str, code: Literal["invalid_key", "invalid_value"]) -> SQLiteError:
-    return SQLiteError(f"a {noun} is a str, not {type(given).__name__}", code=code)
+def _no_text(given: object, noun: str, code: Literal["invalid_key", "invalid_value"]) -> SQLiteTypeError:
+    return SQLiteTypeError(f"a {noun} is a str, not {type(given).__name__}", code=code)
 
 
 def _check_size(size: int) -> None:

@@ -7,27 +7,30 @@ the event loop, for many milliseconds.
 """
 
 import math
+import os
 import sqlite3
 import time
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from ._errors import NotTextError, Versioned
+from ._errors import NotTextError, SQLiteError, Versioned
+from ._forks import FileId
 
 Clock: TypeAlias = Callable[[], float]
 Row: TypeAlias = tuple[str, float | None, bytes]  # value, when it expires, version
 
 NO_ROW: Final[Row] = ("", -math.inf, b"")  # stands for one that is not there: it expired before all time
 
+_EXPIRY: Final = (float, type(None))
+
 SMALL_BYTES = 64 * 1024  # 16 pages
 _PIECE_BYTES = 512 * 1024
 _BREATH = 0.0001  # seconds: long enough for the loop to wake up and take the interpreter's lock
 
-# The value comes first, and the expiry is not in WHERE: its column lies behind the value, so that asking for it
-# would walk through the whole of a large one.
+# The value comes first, so that a large one is refused before anything else is read.
 # The key is given as a bytearray: for bytes the sqlite3 module looks for an adapter each time, in vain.
 _ROW = "SELECT value, expires_at, version FROM kv WHERE key = ?"
 _ABOUT_ROW = "SELECT rowid, typeof(value), version, expires_at FROM kv WHERE key = ?"
@@ -39,8 +42,20 @@ def refuse_large_values(connection: sqlite3.Connection) -> None:
 
 
 def is_live(expires_at: float | None, clock: Clock) -> bool:
-    """Tell whether a row is there for its readers."""
-    return expires_at is None or expires_at > clock()
+    """Tell whether a row is there for its readers; raise NotTextError for an expiry that is not a number."""
+    if expires_at is None:
+        return True
+    if not isinstance(expires_at, float):
+        raise NotTextError
+    return expires_at > clock()
+
+
+def decode(text: bytes) -> str:
+    """Return the text of UTF-8; raise NotTextError, which unlike Python's own error does not hold the bytes."""
+    try:
+        return str(text, "utf-8")
+    except UnicodeDecodeError:
+        raise NotTextError from None
 
 
 def small_row(cursor: sqlite3.Cursor, key: bytes) -> Row:
@@ -48,7 +63,8 @@ def small_row(cursor: sqlite3.Cursor, key: bytes) -> Row:
     row: Row | None = cursor.execute(_ROW, (bytearray(key),)).fetchone()
     if row is None:
         return NO_ROW
-    if not isinstance(row[0], str):
+    value, expires_at, version = row
+    if not (isinstance(value, str) and isinstance(version, bytes) and isinstance(expires_at, _EXPIRY)):
         raise NotTextError
     return row
 
@@ -71,7 +87,7 @@ def live_row_in_pieces(connection: sqlite3.Connection, key: bytes, clock: Clock)
     rowid, kind, version, expires_at = row
     if not is_live(expires_at, clock):
         return NO_ROW
-    if kind != "text":
+    if kind != "text" or not isinstance(version, bytes):
         raise NotTextError
     return _value_in_pieces(connection, rowid), expires_at, version
 
@@ -81,7 +97,14 @@ def versioned(row: Row) -> Versioned | None:
     if row is NO_ROW:
         return None
     value, expires_at, version = row
-    return value, version.hex(), expires_at
+    return value, version_text(version), expires_at
+
+
+def version_text(version: object) -> str:
+    """Return a stored version as the contract shows it; raise NotTextError for what this driver never stores."""
+    if not isinstance(version, bytes):
+        raise NotTextError
+    return version.hex()
 
 
 def values(connection: sqlite3.Connection, keys: Sequence[bytes], clock: Clock) -> dict[str, str]:
@@ -92,18 +115,30 @@ def values(connection: sqlite3.Connection, keys: Sequence[bytes], clock: Clock) 
         rows = connection.execute(query, keys).fetchall()
     except sqlite3.DataError:  # one is large
         found = {key: live_row(connection, key, clock) for key in keys}
-        return {key.decode(): each[0] for key, each in found.items() if each is not NO_ROW}
+        return {decode(key): each[0] for key, each in found.items() if each is not NO_ROW}
     if not all(isinstance(value, str) for _, value, _ in rows):
         raise NotTextError
-    return {key.decode(): value for key, value, expires_at in rows if is_live(expires_at, clock)}
+    return {decode(key): value for key, value, expires_at in rows if is_live(expires_at, clock)}
 
 
-def probe(connection: sqlite3.Connection, path: Path) -> dict[str, str | int]:
-    """Read from the file itself, and return its journal mode and its size in bytes, without the WAL's."""
+def probe(connection: sqlite3.Connection, path: Path, files: Mapping[Path, FileId]) -> dict[str, str | int]:
+    """Read from the file itself, and return its journal mode and its size in bytes, without the WAL's.
+
+    Raise unless each of `files` is still at its path: SQLite goes on with what it has open, whatever others see.
+    """
     connection.execute("PRAGMA shrink_memory")  # or the answer would come from the page cache
     connection.execute("SELECT 1 FROM kv LIMIT 1").fetchone()
     (journal_mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    return {"journal_mode": journal_mode, "size": path.stat().st_size}  # stat fails if the file was removed
+    for place, file in files.items():
+        if not place.exists() or FileId.of(place) != file:
+            raise SQLiteError(
+                f"{place}: deleted, moved or replaced while it was open, so what is written here is lost "
+                "to others; restart every process that uses the store",
+                code="unavailable",
+            )
+    if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise PermissionError("the file may not be written any more")
+    return {"journal_mode": journal_mode, "size": path.stat().st_size}
 
 
 @contextmanager
@@ -120,7 +155,10 @@ def _value_in_pieces(connection: sqlite3.Connection, rowid: int) -> str:
     decoder = getincrementaldecoder("utf-8")()
     value = ""
     with connection.blobopen("kv", "value", rowid, readonly=True) as blob:
-        while piece := blob.read(_PIECE_BYTES):
-            value += decoder.decode(piece)  # in place, for nobody else holds the text: no copy of it all
-            time.sleep(_BREATH)
-    return value + decoder.decode(b"", final=True)
+        try:
+            while piece := blob.read(_PIECE_BYTES):
+                value += decoder.decode(piece)  # in place, for nobody else holds the text: no copy of it all
+                time.sleep(_BREATH)
+            return value + decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            raise NotTextError from None

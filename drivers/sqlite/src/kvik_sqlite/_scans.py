@@ -8,9 +8,10 @@ import sqlite3
 
 from ._errors import SQLiteError
 from ._limits import encode_text
-from ._reads import Clock, is_live
+from ._reads import Clock, decode, is_live
 
-_PAGE = "SELECT key, expires_at FROM kv WHERE key >= ? AND key < ? AND key > ? ORDER BY key LIMIT ?"
+# One lower bound: SQLite seeks to the first that it meets, and would check each row against a second.
+_PAGE = "SELECT key, expires_at FROM kv WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
 _MOST = 1000  # rows of a page, however many were asked for
 _BEHIND_ALL = b"\xff"  # no UTF-8 begins with it
 
@@ -23,8 +24,9 @@ def page(connection: sqlite3.Connection, *, prefix: bytes, after: bytes, limit: 
     Rows are counted before the expired ones are left out, so that a page costs no more where there are many.
     """
     most = min(limit, _MOST)
-    rows = connection.execute(_PAGE, (prefix, _end(prefix), after, most)).fetchall()
-    keys = [key.decode() for key, expires_at in rows if is_live(expires_at, clock)]
+    start = after + b"\0" if after else prefix  # the first bytes behind a key are the same with a NUL
+    rows = connection.execute(_PAGE, (start, _end(prefix), most)).fetchall()
+    keys = [decode(key) for key, expires_at in rows if is_live(expires_at, clock)]
     return keys, encode_cursor(rows[-1][0]) if len(rows) == most else None
 
 

@@ -9,7 +9,7 @@ import sqlite3
 
 from ._errors import SQLiteError
 from ._limits import Value
-from ._reads import Clock, is_live, live_row_in_pieces, versioned
+from ._reads import Clock, is_live, live_row_in_pieces, version_text, versioned
 
 _PUT = """
 INSERT INTO kv (key, value, version, expires_at) VALUES (?, cast(? AS TEXT), ?, ?)
@@ -60,7 +60,7 @@ def new_version() -> bytes:
 def _demand(connection: sqlite3.Connection, key: bytes, wanted: str | None, clock: Clock) -> None:
     row = connection.execute(_VERSION, (key,)).fetchone()
     # As text: a version that this store never made is not equal, whatever it looks like.
-    found = row[0].hex() if row is not None and is_live(row[1], clock) else None
+    found = version_text(row[0]) if row is not None and is_live(row[1], clock) else None
     if found != wanted:
         raise SQLiteError(
             "the key is there already" if wanted is None else "the key does not have this version",

@@ -5,7 +5,7 @@ from typing import Final
 
 from ..kv_errors import InvalidValue
 
-_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,18})")
+_NUMBER: Final = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _SIGNED_64_BITS: Final = range(-(2**63), 2**63)
 
 

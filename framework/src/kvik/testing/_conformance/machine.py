@@ -249,5 +249,5 @@ def _number(text: str) -> int | None:
         number = int(text)
     except ValueError:
         return None
-    is_canonical = text in {str(number), "-0"} and number in _INTEGERS
+    is_canonical = text == str(number) and number in _INTEGERS
     return number if is_canonical else None
