@@ -1,6 +1,7 @@
 """The store in memory: its bounds, its clock, and what it costs; the conformance kit proves the rest."""
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -158,3 +159,66 @@ async def test_tasks_see_each_others_writes_at_once() -> None:
     store = MemoryStore()
     sums = await asyncio.gather(*(store.increment("key", 1) for _ in range(100)))
     assert sums == list(range(1, 101))
+
+
+async def test_one_str_is_not_a_list_of_keys() -> None:
+    """`delete_many("us")` would delete u and s: it is a TypeError, and `get_many` likewise."""
+    store = MemoryStore()
+    await store.set_many({"u": "1", "s": "1"})
+    for call in (
+        store.delete_many("us"),
+        store.get_many("us"),
+        KV(store).delete_many("us"),
+        KV(store).get_many("us"),
+    ):
+        with pytest.raises(TypeError, match="str"):
+            await call
+    assert await _keys(store) == {"u", "s"}
+
+
+@pytest.mark.parametrize("moment", [math.nan, math.inf, -math.inf, "60", True], ids=repr)
+async def test_an_expiry_is_a_finite_number(moment: Any) -> None:
+    """What has no place among moments is refused before anything is written, for later writes would fail on it."""
+    store = MemoryStore()
+    for call in (
+        store.set_expiring("k", "1", moment),
+        store.set_if("k", "1", None, moment),
+        store.set_many({"k": "1"}, moment),
+    ):
+        with pytest.raises((kvik.InvalidValue, TypeError)):
+            await call
+    assert await _keys(store) == set()
+
+
+async def test_a_moment_that_is_past_leaves_nothing() -> None:
+    """A duration given as a moment, say 60, is a key that is gone at once, and takes no room."""
+    store = MemoryStore()
+    await store.set_expiring("k", "1", 60)
+    assert await store.get("k") is None
+    assert (await store.health_check())["details"] == {"keys": 0}
+
+
+@pytest.mark.parametrize("limit", [0, -1, None, "10", 2.5, True], ids=repr)
+async def test_a_limit_is_an_int_above_0(limit: Any) -> None:
+    """A page of no keys, or of what is not a number of them, is a ValueError."""
+    store = MemoryStore()
+    await store.set("k", "1")
+    with pytest.raises(ValueError, match="limit"):
+        await store.scan("", None, limit)
+
+
+async def test_delete_if_needs_a_version() -> None:
+    """A forgotten version is a TypeError, also where nothing is there."""
+    store = MemoryStore()
+    version: Any = None
+    with pytest.raises(TypeError, match="version"):
+        await store.delete_if("k", version)
+
+
+async def test_minus_zero_does_not_count() -> None:
+    """Text that is not the number's shortest form is refused, as by every driver."""
+    store = MemoryStore()
+    await store.set("k", "-0")
+    with pytest.raises(kvik.InvalidValue):
+        await store.increment("k", 1)
+    assert await store.get("k") == "-0"

@@ -142,7 +142,7 @@ class LimitedCheck:
     async def __call__(self) -> Health:
         """Give the check's answer, DOWN with the cause where it has none."""
         task = self._task
-        if task is None or task.done():
+        if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
             if self._in_thread is not None and not self._in_thread.done():
                 return _TIMED_OUT
             task = self._task = asyncio.create_task(self._ask())

@@ -2,6 +2,7 @@
 
 import bisect
 import heapq
+import math
 import secrets
 import time
 from collections import OrderedDict
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from ._kv.counters import added
 from ._kv.time_slice import next_slice, slice_end
-from .kv_errors import Conflict, ValueTooLarge
+from .kv_errors import Conflict, InvalidValue, ValueTooLarge
 
 _EXPIRED_PER_WRITE: Final = 4
 """Expired keys that a write clears away: more than the one that it may add, so they never pile up."""
@@ -84,7 +85,7 @@ class MemoryStore:
 
     async def set_expiring(self, key: str, value: str, expires_at: float) -> None:
         """Create or replace; the key is missing from `expires_at` on, in seconds since the epoch."""
-        self._put(key, value, expires_at)
+        self._put(key, value, _finite(expires_at))
 
     async def get_versioned(self, key: str) -> tuple[str, str, float | None] | None:
         """Return value, version and expiry, None if there is no such key."""
@@ -93,16 +94,20 @@ class MemoryStore:
 
     async def set_if(self, key: str, value: str, version: str | None, expires_at: float | None = None) -> str:
         """Write if the key has this version, None: if it is absent, and return the new one; else Conflict."""
+        expires_at = None if expires_at is None else _finite(expires_at)
         self._check_version(key, version)
         return self._version(self._put(key, value, expires_at))
 
     async def delete_if(self, key: str, version: str) -> None:
         """Delete if the key has this version, else Conflict, also if it is missing."""
+        if not isinstance(version, str):
+            raise TypeError(f"version must be a str that this store has returned, not {type(version).__name__}")
         self._check_version(key, version)
         self._drop(key)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, str]:
         """Return the values of those keys that are there."""
+        _check_several(keys)
         found: dict[str, str] = {}
         end = slice_end()
         for key in keys:
@@ -115,6 +120,7 @@ class MemoryStore:
 
     async def set_many(self, items: Mapping[str, str], expires_at: float | None = None) -> None:
         """Create or replace several keys, with one expiry or none."""
+        expires_at = None if expires_at is None else _finite(expires_at)
         end = slice_end()
         for key, value in dict(items).items():
             self._put(key, value, expires_at)
@@ -123,6 +129,7 @@ class MemoryStore:
 
     async def delete_many(self, keys: Sequence[str]) -> None:
         """Delete several keys; missing ones are no error."""
+        _check_several(keys)
         end = slice_end()
         for key in keys:
             self._drop(key)
@@ -145,6 +152,8 @@ class MemoryStore:
 
         The first page after a new key sorts all keys, about a millisecond for ten thousand.
         """
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise ValueError(f"limit must be a whole number of 1 or more, not {limit!r}")
         if self._sorted is None:
             self._sorted = sorted(self._items)
         keys = self._sorted
@@ -238,6 +247,21 @@ def _at_least_one(name: str, bound: int | None) -> int | None:
     if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int) or bound < 1):
         raise ValueError(f"{name} is None or a whole number above 0, not {bound!r}")
     return bound
+
+
+def _finite(expires_at: float) -> float:
+    """Return the moment; anything else than a number would break the order of all, NaN as well."""
+    if isinstance(expires_at, bool) or not isinstance(expires_at, int | float):
+        raise TypeError(f"expires_at must be seconds since the epoch, not {type(expires_at).__name__}")
+    if not -math.inf < expires_at < math.inf:
+        raise InvalidValue(f"expires_at must be a finite number of seconds since the epoch, not {expires_at}")
+    return expires_at
+
+
+def _check_several(keys: object) -> None:
+    """Refuse a str, of which each character would be a key."""
+    if isinstance(keys, str):
+        raise TypeError("keys must be a list of str, not one str")
 
 
 def _size(key: str, value: str) -> int:

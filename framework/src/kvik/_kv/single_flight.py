@@ -19,11 +19,13 @@ class SingleFlight:
 
         Where that one was cancelled, or ran out of its own time, another of those who wait does it.
         """
-        while (flight := self._flights.get(key)) is not None:
+        loop = asyncio.get_running_loop()
+        # What another loop has begun cannot be waited for here: that loop may have ended without ending it.
+        while (flight := self._flights.get(key)) is not None and flight.get_loop() is loop:
             await _landed(flight)
             if not flight.cancelled():
                 return flight.result()
-        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+        flight = self._flights[key] = loop.create_future()
         try:
             result = await work()
         except BaseException as error:
@@ -35,7 +37,8 @@ class SingleFlight:
             flight.set_result(result)
             return result
         finally:
-            del self._flights[key]
+            if self._flights.get(key) is flight:
+                del self._flights[key]
             flight.cancel()
 
 

@@ -54,37 +54,33 @@ class TimeLimits:
         with _TimeLimit(self, moment):
             return (yield from _resumed(steps, awaited))
 
-    def add(self, limit: "_TimeLimit") -> None:
-        """Look after one more."""
-        self._limits.add(limit)
+    def add(self, limit: "_TimeLimit") -> "set[_TimeLimit]":
+        """Look after one more; return those among which it is until it is removed."""
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # also a second one, as tests have: what the first left behind is over
-            self._loop = loop
-            loop.call_later(_LOOK_EVERY, self._look, loop)
+        if loop is not self._loop:  # another one has limits of its own, which end with it
+            self._loop, self._limits = loop, set()
+            loop.call_later(_LOOK_EVERY, self._look, loop, self._limits)
+        self._limits.add(limit)
+        return self._limits
 
-    def remove(self, limit: "_TimeLimit") -> None:
-        """Look no more after one."""
-        self._limits.discard(limit)
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop is not self._loop:
-            return
-        if not self._limits:
-            self._loop = None
+    def _look(self, loop: asyncio.AbstractEventLoop, limits: "set[_TimeLimit]") -> None:
+        if not limits:
+            if limits is self._limits:
+                self._loop = None
             return
         now = time.perf_counter()
-        for limit in [each for each in self._limits if each.moment <= now]:
+        for limit in [each for each in limits if each.moment <= now]:
             limit.expire()
-        loop.call_later(_LOOK_EVERY, self._look, loop)
+        loop.call_later(_LOOK_EVERY, self._look, loop, limits)
 
 
 class _TimeLimit:
     """Cancel the block when it takes too long."""
 
-    __slots__ = ("_cancelling", "_expired", "_limits", "_task", "moment")
+    __slots__ = ("_all", "_among", "_cancelling", "_expired", "_task", "moment")
 
     def __init__(self, limits: TimeLimits, moment: float) -> None:
-        self._limits = limits
+        self._all = limits
         self.moment = moment
         self._expired = False
 
@@ -93,12 +89,12 @@ class _TimeLimit:
         assert task is not None  # noqa: S101 - coroutines run in tasks
         self._task = task
         self._cancelling = task.cancelling()
-        self._limits.add(self)
+        self._among = self._all.add(self)
 
     def __exit__(
         self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
-        self._limits.remove(self)
+        self._among.discard(self)
         if not self._expired:
             return
         by_us_alone = self._task.uncancel() <= self._cancelling
@@ -109,7 +105,7 @@ class _TimeLimit:
 
     def expire(self) -> None:
         """Cancel the block, once."""
-        self._limits.remove(self)
+        self._among.discard(self)
         self._expired = True
         self._task.cancel()
 
