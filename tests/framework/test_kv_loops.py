@@ -60,7 +60,7 @@ def abandon(*operations: Any) -> None:
 @pytest.mark.parametrize("kind", ["memory", "plain", "sqlite"])
 def test_a_store_is_good_on_every_loop(kind: str, tmp_path: Path) -> None:
     """Connected on one loop, a store reads, writes, tells its health, connects again and closes on others."""
-    kv = KV({"memory": MemoryStore, "plain": Plain, "sqlite": lambda: SQLite(tmp_path / "a.db")}[kind]())
+    kv = KV({"memory": MemoryStore(), "plain": Plain(), "sqlite": SQLite(tmp_path / "a.db")}[kind])
 
     async def invoke(number: int, *, connect: bool) -> None:
         if connect:

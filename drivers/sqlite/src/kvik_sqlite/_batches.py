@@ -58,6 +58,11 @@ def chunks_of_keys(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         yield keys[start : start + CHUNK_KEYS]
 
 
+def size_of(items: Sequence[Item]) -> int:
+    """Return about the bytes that a chunk writes."""
+    return sum(len(key) + len(value) for key, value in items)
+
+
 def chunks_of_items(items: Iterable[Item]) -> Iterator[list[Item]]:
     """Split keys with their values into chunks."""
     chunk: list[Item] = []

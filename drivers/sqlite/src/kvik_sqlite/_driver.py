@@ -128,13 +128,15 @@ class SQLite:
 
     async def set(self, key: str, value: str) -> None:
         """Create or replace a key; clear any expiry. The value is in the file when this returns."""
-        await self._write(partial(_writes.put, key=encode_key(key), value=await encode_value(value)))
+        encoded = await encode_value(value)
+        await self._write(partial(_writes.put, key=encode_key(key), value=encoded), len(encoded))
 
     async def set_expiring(self, key: str, value: str, expires_at: float) -> None:
         """Create or replace a key that expires, in seconds since the epoch."""
         expiry = check_expiry(expires_at)
+        encoded = await encode_value(value)
         await self._write(
-            partial(_writes.put, key=encode_key(key), value=await encode_value(value), expires_at=expiry)
+            partial(_writes.put, key=encode_key(key), value=encoded, expires_at=expiry), len(encoded)
         )
 
     async def set_if(self, key: str, value: str, version: str | None, expires_at: float | None = None) -> str:
@@ -142,16 +144,16 @@ class SQLite:
 
         Without `expires_at` the key does not expire. Raise `conflict`, with `current`, otherwise.
         """
-        return await self._write(
-            partial(
-                _writes.put_if,
-                key=encode_key(key),
-                value=await encode_value(value),
-                version=None if version is None else check_version(version),
-                expires_at=check_optional_expiry(expires_at),
-                clock=self._now,
-            )
+        encoded = await encode_value(value)
+        work = partial(
+            _writes.put_if,
+            key=encode_key(key),
+            value=encoded,
+            version=None if version is None else check_version(version),
+            expires_at=check_optional_expiry(expires_at),
+            clock=self._now,
         )
+        return await self._write(work, len(encoded))
 
     async def delete(self, key: str) -> None:
         """Delete a key; a missing one is no error."""
@@ -197,7 +199,9 @@ class SQLite:
         written: list[str] = []
         await _batches.run(
             _batches.chunks_of_items(pairs),
-            lambda chunk: self._file.write(partial(_batches.put_all, items=chunk, expires_at=expiry), deadline),
+            lambda chunk: self._file.write(
+                partial(_batches.put_all, items=chunk, expires_at=expiry), deadline, _batches.size_of(chunk)
+            ),
             written.extend,
             written,
         )
@@ -245,5 +249,5 @@ class SQLite:
     async def _read(self, work: Callable[..., T]) -> T:
         return await self._file.read(work, self._file.deadline())
 
-    async def _write(self, work: Callable[..., T]) -> T:
-        return await self._file.write(work, self._file.deadline())
+    async def _write(self, work: Callable[..., T], size: int = 0) -> T:
+        return await self._file.write(work, self._file.deadline(), size)

@@ -81,9 +81,9 @@ class File:
         """Run a read in a thread; until `deadline`, which is not asked for here: a batch has one for all."""
         return await self._answer(self._opened().readers.submit(work), deadline, otherwise="not_applied")
 
-    async def write(self, work: Callable[[sqlite3.Connection], T], deadline: float | None) -> T:
-        """Run a write in the writer's next group, likewise."""
-        return await self._answer(self._opened().writer.submit(work), deadline, otherwise="unknown")
+    async def write(self, work: Callable[[sqlite3.Connection], T], deadline: float | None, size: int = 0) -> T:
+        """Run a write of about so many bytes in one of the writer's next groups, likewise."""
+        return await self._answer(self._opened().writer.submit(work, size), deadline, otherwise="unknown")
 
     def connect(self) -> None:
         """Open the file, unless it is open."""

@@ -13,6 +13,8 @@ from ._errors import SQLiteError
 
 T = TypeVar("T")
 
+SMALL_BYTES = 4096  # as many small operations as make a group are then as large as a chunk of a batch
+
 
 @dataclass(slots=True, eq=False)
 class Operation(Generic[T]):
@@ -23,6 +25,7 @@ class Operation(Generic[T]):
 
     work: Callable[[sqlite3.Connection], T]
     deadline: float = math.inf  # on time.monotonic(): how long it may wait for the file's lock
+    size: int = 0  # about the bytes that it writes
     future: Future[T] = field(default_factory=Future)
 
     def begin(self) -> bool:
@@ -31,10 +34,15 @@ class Operation(Generic[T]):
 
 
 class Queue:
-    """Hand operations to threads, in order; once closed, take no more but give what is there."""
+    """Hand operations to threads; once closed, take no more but give what is there.
+
+    Small ones and large ones are each taken in order, but do not wait for one another: a large one is never kept
+    back by many small ones, nor they by many large ones.
+    """
 
     def __init__(self) -> None:
-        self._operations: deque[Operation[Any]] = deque()
+        self._small: deque[Operation[Any]] = deque()
+        self._large: deque[Operation[Any]] = deque()
         self._changed = threading.Condition()
         self._closed = False
 
@@ -43,19 +51,22 @@ class Queue:
         with self._changed:
             if self._closed:
                 raise SQLiteError("the store is closed", code="unavailable")
-            self._operations.append(operation)
+            (self._large if operation.size > SMALL_BYTES else self._small).append(operation)
             self._changed.notify()
 
-    def take(self, most: int) -> list[Operation[Any]]:
-        """Wait for work and return at most that many operations; an empty list means closed and done."""
+    def take(self, most: int, most_bytes: int = 0) -> list[Operation[Any]]:
+        """Wait for work and return a group as `add_to` bounds it; an empty list means closed and done."""
         with self._changed:
-            self._changed.wait_for(lambda: self._operations or self._closed)
-            return self._pop(most)
+            self._changed.wait_for(lambda: self._small or self._large or self._closed)
+            return self._fill([], most, most_bytes)
 
-    def take_now(self, most: int) -> list[Operation[Any]]:
-        """Return at most that many operations without waiting."""
+    def add_to(self, group: list[Operation[Any]], most: int, most_bytes: int) -> None:
+        """Add to a group, without waiting, what fits into it.
+
+        It has room for `most` small operations, and for large ones of together `most_bytes`, or one of any size.
+        """
         with self._changed:
-            return self._pop(most)
+            self._fill(group, most, most_bytes)
 
     def close(self) -> None:
         """Take no more, and wake everybody who waits."""
@@ -63,5 +74,13 @@ class Queue:
             self._closed = True
             self._changed.notify_all()
 
-    def _pop(self, most: int) -> list[Operation[Any]]:
-        return [self._operations.popleft() for _ in range(min(most, len(self._operations)))]
+    def _fill(self, group: list[Operation[Any]], most: int, most_bytes: int) -> list[Operation[Any]]:
+        while self._small and len(group) < most:
+            group.append(self._small.popleft())
+        if self._large:
+            size = sum(each.size for each in group if each.size > SMALL_BYTES)
+            while self._large and (size == 0 or size + self._large[0].size <= most_bytes):
+                operation = self._large.popleft()
+                group.append(operation)
+                size += operation.size
+        return group

@@ -20,10 +20,14 @@ from ._errors import primary_code, translate
 from ._expiry import remove_expired
 from ._queue import Operation, Queue
 from ._schema import close_connection
+from ._wal_limit import WALLimit
 
 T = TypeVar("T")
 
-GROUP_SIZE = 256  # bounds the WAL's growth in one commit; fsync is shared well before that
+GROUP_SIZE = 256  # small operations of one commit; fsync is shared well before that
+GROUP_BYTES = (
+    1024 * 1024
+)  # of large ones, or one that is larger: what a commit adds to the WAL, and to others' wait
 EXPIRY_SECONDS = 0.001  # for removing what has expired, added to the time that the group itself has taken
 LOCK_SLICE = 0.05  # seconds of one wait for the file's lock, between two looks at deadlines and cancellations
 
@@ -50,13 +54,17 @@ class Writer:
         self._path = path
         self._busy_timeout = busy_timeout
         self._clock = clock
+        self._wal_limit = WALLimit(connection, path, LOCK_SLICE)
         self._queue = Queue()
         self._thread = threading.Thread(target=self._serve, name="kvik-sqlite-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
-        """Queue a write: a function of a connection, which runs inside a transaction and may run twice."""
-        operation = Operation(work, time.monotonic() + self._busy_timeout)
+    def submit(self, work: Callable[[sqlite3.Connection], T], size: int = 0) -> Future[T]:
+        """Queue a write: a function of a connection, which runs inside a transaction and may run twice.
+
+        `size` is about the bytes that it writes.
+        """
+        operation = Operation(work, time.monotonic() + self._busy_timeout, size)
         self._queue.put(operation)
         return operation.future
 
@@ -73,14 +81,15 @@ class Writer:
             close_connection(self._connection)
 
     def _commit_groups(self) -> None:
-        while waiting := self._queue.take(GROUP_SIZE):
+        while waiting := self._queue.take(GROUP_SIZE, GROUP_BYTES):
             try:
                 group = self._begin(waiting)
-            except Exception as error:  # noqa: BLE001 - answered; the thread has to go on, or all would wait for ever
+            except BaseException as error:  # noqa: BLE001 - answered; the thread has to go on, or all would wait for ever
                 self._roll_back()
                 self._fail([each for each in waiting if each.begin()], error)
             else:
                 self._write(group)
+            self._wal_limit.enforce()
 
     def _begin(self, waiting: list[Operation[Any]]) -> list[Operation[Any]]:
         """Take the file's write lock, and return the operations that are still wanted then.
@@ -94,7 +103,7 @@ class Writer:
                 if primary_code(error) != sqlite3.SQLITE_BUSY:
                     raise
                 self._expire(waiting, error)
-                waiting += self._queue.take_now(GROUP_SIZE - len(waiting))
+                self._queue.add_to(waiting, GROUP_SIZE, GROUP_BYTES)
             else:
                 return [each for each in waiting if each.begin()]
         return []
@@ -117,7 +126,7 @@ class Writer:
                     self._remove_expired(time.monotonic() - began + EXPIRY_SECONDS)
                 committing = True
                 self._connection.execute("COMMIT")
-        except BaseException as error:  # noqa: BLE001 - the same; a clock of the user's may raise anything
+        except BaseException as error:  # noqa: BLE001 - the same; a clock, say, may raise anything
             self._roll_back()
             if not again and (not committing or primary_code(error) == sqlite3.SQLITE_FULL):
                 self._write_singly(group)
@@ -159,7 +168,7 @@ class Writer:
         for operation in group:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-            except Exception as error:  # noqa: BLE001 - the same
+            except BaseException as error:  # noqa: BLE001 - the same
                 self._fail([operation], error)
             else:
                 self._write([operation], again=True)
