@@ -124,3 +124,15 @@ async def test_a_batch_leaves_room_for_others(db: SQLite) -> None:
     await between
     assert not batch.done()
     await asyncio.gather(busy, batch)
+
+
+async def test_deletes_of_large_values_leave_room_for_others(db: SQLite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that deletes goes on in another commit after a while, with the keys that are left."""
+    monkeypatch.setattr("kvik_sqlite._batches.REMOVE_SECONDS", 0)
+    keys = [f"k{number}" for number in range(20)]
+    await db.set_many(dict.fromkeys([*keys, "stays"], "value"))
+    batch = asyncio.ensure_future(db.delete_many(keys))
+    await db.set("between", "value")
+    assert not batch.done()
+    await batch
+    assert await db.scan("", None, 100) == (["between", "stays"], None)

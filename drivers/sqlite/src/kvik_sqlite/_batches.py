@@ -6,6 +6,7 @@ fails no other is tried: what stopped it, a lock or a full disk, would cost each
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -18,6 +19,7 @@ R = TypeVar("R")
 Item: TypeAlias = tuple[bytes, Value]  # a key and its value
 
 CHUNK_KEYS = 256
+REMOVE_SECONDS = 0.1
 CHUNK_BYTES = 1024 * 1024  # of values; a larger value is a chunk by itself
 
 
@@ -28,11 +30,19 @@ def put_all(connection: sqlite3.Connection, items: Sequence[Item], expires_at: f
     return [key.decode() for key, _ in items]
 
 
-def remove_all(connection: sqlite3.Connection, keys: Sequence[bytes]) -> list[str]:
-    """Delete each key that is there, and return all of them."""
+def remove_some(connection: sqlite3.Connection, keys: Sequence[bytes]) -> list[str]:
+    """Delete the first keys, as many as can be deleted in REMOVE_SECONDS, and return them.
+
+    Nothing tells beforehand how large a row is, and to free the pages of a large one takes long.
+    """
+    until = time.monotonic() + REMOVE_SECONDS
+    removed: list[str] = []
     for key in keys:
         remove(connection, key)
-    return [key.decode() for key in keys]
+        removed.append(key.decode())
+        if time.monotonic() >= until:
+            break
+    return removed
 
 
 async def encode_keys(keys: Iterable[str]) -> list[bytes]:
@@ -75,6 +85,28 @@ def chunks_of_items(items: Iterable[Item]) -> Iterator[list[Item]]:
         size += len(item[1])
     if chunk:
         yield chunk
+
+
+class Removals(Iterator[Sequence[bytes]]):
+    """Chunks of keys to be deleted, of which what was left goes into the next."""
+
+    def __init__(self, keys: Sequence[bytes], write: Callable[[Sequence[bytes]], Awaitable[list[str]]]) -> None:
+        self._keys = keys
+        self._begin = 0
+        self._write = write
+
+    def __next__(self) -> Sequence[bytes]:
+        chunk = self._keys[self._begin : self._begin + CHUNK_KEYS]
+        if not chunk:
+            raise StopIteration
+        self._begin += len(chunk)
+        return chunk
+
+    async def remove(self, chunk: Sequence[bytes]) -> list[str]:
+        """Delete keys of the chunk that came last, and return them."""
+        removed = await self._write(chunk)
+        self._begin -= len(chunk) - len(removed)
+        return removed
 
 
 async def run(

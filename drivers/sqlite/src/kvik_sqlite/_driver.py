@@ -210,12 +210,11 @@ class SQLite:
         """Delete keys, in chunks likewise; missing ones are no error."""
         deadline = self._file.deadline()
         deleted: list[str] = []
-        await _batches.run(
-            _batches.chunks_of_keys(await _batches.encode_keys(check_keys(keys))),
-            lambda chunk: self._file.write(partial(_batches.remove_all, keys=chunk), deadline),
-            deleted.extend,
-            deleted,
+        removals = _batches.Removals(
+            await _batches.encode_keys(check_keys(keys)),
+            lambda chunk: self._file.write(partial(_batches.remove_some, keys=chunk), deadline),
         )
+        await _batches.run(removals, removals.remove, deleted.extend, deleted)
 
     async def scan(self, prefix: str, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
         """Return at most `limit` keys that begin with the prefix, and where to go on: None at the end.
