@@ -684,6 +684,39 @@ async def test_the_host_is_a_host_and_a_port(hosts: tuple[bytes, ...], status: b
         assert len(served.requests) == (2 * len(hosts) if status == b"200" else 0)
 
 
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        (b"http://elsewhere/", b"elsewhere"),
+        (b"http://elsewhere:81/a", b"elsewhere:81"),
+        (b"https://[::1]:82/", b"[::1]:82"),
+        (b"/", b"x"),
+    ],
+)
+async def test_the_host_of_an_absolute_target_is_the_host(target: bytes, host: bytes) -> None:
+    """A target that names a host itself overrides the header, which must be there all the same."""
+    async with serving() as served:
+        await served.talk(CLOSE.replace(b"/", target, 1))
+        assert served.headers == [(b"host", host), (b"connection", b"close")]
+        assert _statuses(await served.talk(b"GET %b HTTP/1.1\r\n\r\n" % target)) == [b"400"]
+
+
+async def test_a_refused_head_request_has_no_body() -> None:
+    """HEAD gets the head of what another method would get, also where it is refused early."""
+    head = GET.replace(b"GET", b"HEAD")
+    async with serving(MAX_HEADER_SIZE="1KiB", BODY_TIMEOUT="100ms") as served:
+        for refused, status in (
+            (head[:-2] + b"A: \0\r\n\r\n", b"400"),
+            (head[:-2] + b"A: " + b"a" * 2000 + b"\r\n\r\n", b"431"),
+            (head.replace(b"Host: x", b"A: b"), b"400"),
+            (head[:-2].replace(b"/", b"/read", 1) + b"Content-Length: 3\r\n\r\na", b"408"),
+        ):
+            received = await served.talk(refused)
+            assert _statuses(received) == [status]
+            assert b"\r\ncontent-length: " in received
+            assert received.endswith(b"\r\n\r\n")
+
+
 async def test_an_http_1_0_client_gets_no_chunks() -> None:
     """A body of unknown length ends with the connection, for it knows no other way."""
     async with serving() as served:

@@ -246,6 +246,14 @@ async def test_a_mounted_application_has_one_length(lengths: list[bytes]) -> Non
     assert answer.all("transfer-encoding") == []
 
 
+async def test_there_is_one_date() -> None:
+    """The server's, whatever a handler copies from elsewhere."""
+    results = {"ours": Response("d", headers={"Date": "yesterday"}), "theirs": _starlette(date="yesterday")}
+    for answer in (await _answers(results)).values():
+        assert len(answer.all("date")) == 1
+        assert answer.all("date") != ["yesterday"]
+
+
 # What no header may carry
 
 

@@ -9,8 +9,8 @@ WITH_BODY = frozenset(range(200, 600)) - WITHOUT_BODY  # 1xx is interim (RFC 911
 
 LENGTH = b"content-length"
 _RESET_CONTENT = 205
-_SERVERS = frozenset({b"transfer-encoding", b"keep-alive", b"proxy-connection", b"trailer"})
-"""Headers about one connection, which the server alone knows."""
+_SERVERS = frozenset({b"transfer-encoding", b"keep-alive", b"proxy-connection", b"trailer", b"date"})
+"""Headers about one connection, which the server alone knows, and Date, which it sets itself."""
 
 
 def framed(status: int, headers: RawHeaders) -> RawHeaders:

@@ -19,7 +19,17 @@ from ..errors import HTTPError
 from .body_pace import Arrival, LingeringTransport
 from .deadline import Deadline
 from .http_1_0 import UnchunkedTransport
-from .refusal import check_headers, check_protocol, head_size, header_too_large, is_clear, meaning, refusal
+from .refusal import (
+    check_headers,
+    check_protocol,
+    head_of,
+    head_size,
+    header_too_large,
+    is_clear,
+    meaning,
+    refusal,
+    take_host_of_target,
+)
 from .sending import SendingClock, reset
 from .upgrade import begins_websocket, head_without_upgrade, refuse_connect
 
@@ -191,6 +201,8 @@ class Connection(HttpToolsProtocol):
     def begin_answer(self) -> None:
         """Start the app for the request whose head is complete, or queue it."""
         version = self.parser.get_http_version()
+        if not self.url.startswith(b"/"):
+            take_host_of_target(self.url, self.headers)
         if version == "1.1":
             super().on_headers_complete()
             return
@@ -286,7 +298,9 @@ class Connection(HttpToolsProtocol):
         cors = self._container.cors_of_refusal(headers, scope)
         own_headers = [*self.server_state.default_headers, *cors]
         error_format = self._settings.error_format
-        self._last_words = refusal(error, own_headers, request_id, error_format=error_format)
+        answer = refusal(error, own_headers, request_id, error_format=error_format)
+        is_head = self._at != "rest" and self.parser.get_method() == b"HEAD"
+        self._last_words = head_of(answer) if is_head else answer
         if self._at == "body":
             self._abandon_body()
         elif self._busy:

@@ -55,6 +55,15 @@ def check_protocol(version: str, url: bytes, data: bytes) -> None:
             raise HTTPError(400, f"malformed request: unsupported protocol {protocol.decode()}")
 
 
+def take_host_of_target(url: bytes, headers: RawHeaders) -> None:
+    """Put the host that a target names itself in the place of the header's (RFC 9112, 3.2.2)."""
+    target = httptools.parse_url(url)
+    if target.host:
+        host = b"[%b]" % target.host if b":" in target.host else target.host
+        named = host if target.port is None else b"%b:%d" % (host, target.port)
+        headers[:] = [(name, named if name == b"host" else value) for name, value in headers]
+
+
 def head_size(method: bytes, url: bytes, headers: RawHeaders) -> int:
     """Give the bytes of a head, as far as they can be told from its parts."""
     size = len(method) + len(" ") + len(url) + _ENDS
@@ -80,3 +89,9 @@ def refusal(error: HTTPError, own_headers: RawHeaders, request_id: str, *, error
     last = [(b"connection", b"close"), (b"x-correlation-id", request_id.encode())]
     lines = header_lines([*own_headers, *reply.head(), *last])
     return STATUS_LINE[reply.status] + lines + b"\r\n" + reply.body
+
+
+def head_of(answer: bytes) -> bytes:
+    """Return an answer without its body, as HEAD has it."""
+    head, end, _ = answer.partition(b"\r\n\r\n")
+    return head + end
