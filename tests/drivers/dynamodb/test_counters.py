@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from asyncio.subprocess import PIPE
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -57,7 +57,24 @@ async def test_the_expiry_is_kept(db: DynamoDB, clock: Clock) -> None:
 
 async def test_what_is_no_number_is_refused(db: DynamoDB) -> None:
     """Only canonical decimal of 64 bits counts; nothing is written."""
-    for text in ("", "x", " 1", "1 ", "+1", "01", "-", "1.0", "1e3", "1_0", "\u0661", "9" * 19, "9" * 20, "1\n"):
+    for text in (
+        "",
+        "x",
+        " 1",
+        "1 ",
+        "+1",
+        "01",
+        "-",
+        "-0",
+        "-01",
+        "1.0",
+        "1e3",
+        "1_0",
+        "\u0661",
+        "9" * 19,
+        "9" * 20,
+        "1\n",
+    ):
         await db.set("k", text)
         before = await db.get_versioned("k")
         with pytest.raises(DynamoDBError) as caught:
@@ -236,3 +253,46 @@ async def test_processes_lose_no_count(
     await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
     assert [process.returncode for process in processes] == [0, 0]
     assert await db.get("k") == str(8 * times)
+
+
+@pytest.mark.parametrize("expires_at", [None, {"N": "1900000000"}])
+@pytest.mark.parametrize("token", [None, {"S": "a-token"}])
+async def test_an_item_of_another_program_keeps_its_attributes(
+    db: DynamoDB, raw: "DynamoDBClient", table: str, token: Any, expires_at: Any
+) -> None:
+    """A count changes value and version, and leaves what another program keeps beside them as it is."""
+    theirs: dict[str, Any] = {"owner": {"S": "Ada"}, "tags": {"SS": ["a", "b"]}}
+    ours = {name: given for name, given in {"kvik_w": token, "expires_at": expires_at}.items() if given}
+    raw.put_item(TableName=table, Item={"pk": {"S": "k"}, "value": {"S": "41"}, **theirs, **ours})
+    assert await db.increment("k", 1) == 42
+    item = raw.get_item(TableName=table, Key={"pk": {"S": "k"}})["Item"]
+    assert {name: item[name] for name in theirs} == theirs
+    assert (item["value"], item.get("expires_at"), item["kvik_w"] != token) == ({"S": "42"}, expires_at, True)
+    assert await db.increment("k", 1) == 43
+
+
+async def test_an_expired_item_of_another_program_does_not_come_back(
+    db: DynamoDB, raw: "DynamoDBClient", table: str
+) -> None:
+    """It is absent, so that a count begins anew, without its attributes and without its expiry."""
+    item: dict[str, Any] = {
+        "pk": {"S": "k"},
+        "value": {"S": "41"},
+        "owner": {"S": "Ada"},
+        "expires_at": {"N": "1"},
+    }
+    raw.put_item(TableName=table, Item=item)
+    assert await db.increment("k", 1) == 1
+    assert raw.get_item(TableName=table, Key={"pk": {"S": "k"}})["Item"].keys() == {"pk", "value", "kvik_w"}
+
+
+async def test_a_lost_reply_counts_once_beside_other_attributes(
+    behind_proxy: Maker, proxy: FaultProxy, raw: "DynamoDBClient", table: str
+) -> None:
+    """The update that keeps them has a token as well, which proves that it happened."""
+    raw.put_item(TableName=table, Item={"pk": {"S": "k"}, "value": {"S": "1"}, "owner": {"S": "Ada"}})
+    async with behind_proxy() as db:
+        proxy.script.extend([forward(), lose_reply])
+        assert await db.increment("k", 1) == 2
+        assert await db.get("k") == "2"
+    assert proxy.operations[-4:] == ["GetItem", "UpdateItem", "UpdateItem", "GetItem"]

@@ -1,16 +1,13 @@
 """Scans: every live key once, in pages."""
 
 import base64
-from typing import TYPE_CHECKING
 
 import pytest
 
 from kvik_dynamodb import DynamoDB, DynamoDBError
 
 from .conftest import PATIENT, Maker
-
-if TYPE_CHECKING:
-    from .faults import FaultProxy
+from .faults import FaultProxy, rewrite
 
 KEYS = {f"user:{number}" for number in range(25)} | {"other", "usor", "user", "ü", "\0", "🦊:1", "🦊:2"}
 
@@ -53,7 +50,12 @@ async def test_a_cursor_survives_a_restart(
 
 async def test_a_cursor_of_another_kind_is_refused(db: DynamoDB) -> None:
     """Whether nonsense or of a table whose keys have another name: it says so, instead of beginning anew."""
-    of_another_kind = (b"[]", b'{"pk":1}', b'{"pk":{"S":""}}', b'"pk"', b'{"id":{"S":"k"}}', b'{"pk":{"N":"1"}}')
+    keys = (b"[]", b'{"pk":1}', b'{"pk":{"S":""}}', b'"pk"', b'{"id":{"S":"k"}}', b'{"pk":{"N":"1"}}')
+    ours = b'{"pk":{"S":"k"}}'
+    of_another_kind = (
+        *(b"[]", ours, b"[%b]" % ours, b"[%b,0]" % ours, b'[%b,"1"]' % ours, b"[%b,true]" % ours),
+        *(b"[%b,1]" % key for key in keys),
+    )
     for cursor in ("", "x", "é", "bm9uc2Vuc2U=", *(base64.b64encode(text).decode() for text in of_another_kind)):
         with pytest.raises(DynamoDBError, match="cursor") as caught:
             await db.scan("", cursor, 10)
@@ -68,7 +70,7 @@ async def test_a_prefix_that_is_no_text_is_refused(db: DynamoDB) -> None:
 
 
 @pytest.mark.parametrize("consistent", [True, False])
-async def test_a_scan_asks_for_keys_alone(behind_proxy: "Maker", proxy: "FaultProxy", *, consistent: bool) -> None:
+async def test_a_scan_asks_for_keys_alone(behind_proxy: Maker, proxy: FaultProxy, *, consistent: bool) -> None:
     """As consistent as configured, and without the values, which would only be thrown away."""
     async with behind_proxy(consistent_reads=consistent) as db:
         await db.scan("p", None, 7)
@@ -76,8 +78,48 @@ async def test_a_scan_asks_for_keys_alone(behind_proxy: "Maker", proxy: "FaultPr
     assert (request["ConsistentRead"], request["ProjectionExpression"], request["Limit"]) == (consistent, "#k", 7)
 
 
-async def test_a_page_has_a_size_of_its_own_at_most(behind_proxy: "Maker", proxy: "FaultProxy") -> None:
+async def test_a_page_has_a_size_of_its_own_at_most(behind_proxy: Maker, proxy: FaultProxy) -> None:
     """Whatever is asked for: a megabyte of short keys would take the event loop too long to decode."""
     async with behind_proxy() as db:
         await db.scan("", None, 1_000_000)
     assert proxy.requests[-1]["Limit"] == 4000
+
+
+async def test_rare_keys_take_few_requests(behind_proxy: Maker, proxy: FaultProxy) -> None:
+    """A page looks at as many items as may hold the keys wanted, whatever its limit, and each key comes once."""
+    rare = {f"rare:{number}" for number in range(5)}
+    async with behind_proxy() as db:
+        await db.set_many(dict.fromkeys([*(f"key:{number}" for number in range(500)), *rare], "v"))
+        proxy.requests.clear()
+        found = await pages(db, "rare:", 2)
+        assert sorted(key for page in found for key in page) == sorted(rare)
+        assert all(len(page) <= 2 for page in found)
+        assert len(proxy.requests) < 12
+
+
+@pytest.mark.parametrize("prefix", ["", "a:"])
+async def test_a_scan_reads_the_table_about_once(behind_proxy: Maker, proxy: FaultProxy, prefix: str) -> None:
+    """What is cut off a page is read again, which is little where keys are spread evenly."""
+    async with behind_proxy() as db:
+        await db.set_many({f"{letter}:{number}": "v" for letter in "abc" for number in range(100)})
+        proxy.requests.clear()
+        found = await pages(db, prefix, 10)
+        assert sum(map(len, found)) == (100 if prefix else 300)
+        assert sum(min(request["Limit"], 300) for request in proxy.requests) < 3 * 300
+
+
+async def test_a_cut_page_goes_on_behind_its_last_key(behind_proxy: Maker, proxy: FaultProxy) -> None:
+    """After many items without a key, a page that finds too many gives as many as were asked for, and no more."""
+    async with behind_proxy() as db:
+        await db.set_many({f"a:{number}": "v" for number in range(60)})
+        proxy.script.append(
+            rewrite(lambda reply: {**reply, "Items": []})
+        )  # as if none of the first were asked for
+        first, cursor = await db.scan("a:", None, 7)
+        assert (first, cursor is None) == ([], False)
+        keys: list[str] = []
+        while cursor is not None:
+            page, cursor = await db.scan("a:", cursor, 7)
+            assert len(page) <= 7
+            keys += page
+        assert len(keys) == len(set(keys)) == 53

@@ -14,9 +14,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from ._errors import DynamoDBError, Outcome, Target, partial_failure
 from ._expressions import Payload
-from ._failures import unprocessed
+from ._failures import broken, unprocessed
 from ._item import new_token
-from ._limits import check_key, check_value
+from ._limits import check_key, check_not_text, check_value
 from ._operations import Check, Operation
 from ._pace import paced
 from ._requests import Requests
@@ -52,12 +52,13 @@ class Batches:
 
     async def set_many(self, operation: Operation, items: Mapping[str, str], expires_at: float | None) -> None:
         """Create or replace."""
+        check_not_text(items)
         values, most = dict(items), self._layout.limits.max_value_bytes
         async for some in paced(values):
             for key in some:
                 check_key(key)
                 check_value(values[key], most)
-        expiry = self._layout.expiry(expires_at)
+        expiry = self._layout.expiry(expires_at, self._clock())
 
         def put(key: str) -> Payload:
             return {"PutRequest": {"Item": self._layout.item(key, values[key], new_token(), expiry)}}
@@ -88,7 +89,7 @@ class Batches:
         """Send until nothing is left, and give the errors of what stays."""
         while keys:
             try:
-                reply = await work.send(operation, keys, self._progress(work, len(keys)))
+                reply = await work.send(operation, keys, self._progress(work, keys))
             except DynamoDBError as error:
                 return dict.fromkeys(keys, error)
             left = dict.fromkeys(work.left(reply))
@@ -96,9 +97,12 @@ class Batches:
             keys = list(left)
         return {}
 
-    def _progress(self, work: "_Work[Any]", asked: int) -> Check:
+    def _progress(self, work: "_Work[Any]", asked: list[str]) -> Check:
         def check(reply: Payload) -> None:
-            if len(work.left(reply)) >= asked:
+            left = work.left(reply)
+            if not set(left).issubset(asked):
+                raise broken(self._target, "it names keys that were not asked for")
+            if len(left) >= len(asked):
                 raise unprocessed(self._target)
 
         return check
@@ -153,7 +157,7 @@ class _Reading:
         return await operation.read("BatchGetItem", payload, check=check)
 
     def left(self, reply: Payload) -> list[str]:
-        parts = reply.get("UnprocessedKeys", {}).values()
+        parts = (reply.get("UnprocessedKeys") or {}).values()
         return [self._layout.key_of(key) for part in parts for key in part["Keys"]]
 
     def take(self, reply: Payload, done: list[str]) -> None:  # noqa: ARG002 - a missing key is done as well
@@ -195,7 +199,7 @@ class _Writing:
             self._layout.key_of(
                 write["PutRequest"]["Item"] if "PutRequest" in write else write["DeleteRequest"]["Key"]
             )
-            for writes in reply.get("UnprocessedItems", {}).values()
+            for writes in (reply.get("UnprocessedItems") or {}).values()
             for write in writes
         ]
 
@@ -207,6 +211,7 @@ class _Writing:
 
 async def _unique(keys: Iterable[str]) -> Collection[str]:
     """Give each key once, in the order in which they come. Raises DynamoDBError for one that is none."""
+    check_not_text(keys)
     unique: dict[str, None] = {}
     async for some in paced(list(keys)):
         for key in some:

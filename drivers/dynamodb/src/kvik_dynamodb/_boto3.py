@@ -1,10 +1,13 @@
 """The boto3 transport: blocking calls in threads of the driver's own."""
 
 import asyncio
+import traceback
 from binascii import crc32
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import msgspec
 from botocore import xform_name
 from botocore.config import Config
 
@@ -12,14 +15,17 @@ from ._aws import AWSConfig, given_session, read_config
 from ._aws_settings import check_settings, max_attempts, replaced_settings
 from ._errors import BrokenReplyError, DynamoDBError, Target, closed, not_connected, timed_out
 from ._events import Events
-from ._failures import translate
+from ._failures import broken, translate
 from ._options import Options
+from ._replies import is_well_formed
 from ._threads import DaemonThreads
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from types_boto3_dynamodb import DynamoDBClient
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -107,7 +113,8 @@ class Boto3Transport:
         try:
             reply: dict[str, Any] = getattr(self._client, xform_name(operation))(**payload)
         except BaseException as error:  # a hook of the session's, whatever it raises: a future does not carry it
-            failure = translate(error, self._target)
+            unreadable = _is_of_the_parser(error)
+            failure = broken(self._target, "no answer") if unreadable else translate(error, self._target)
             self._credentials_missing |= failure.cause == "credentials"
             raise failure from error
         reply.pop("ResponseMetadata", None)
@@ -163,11 +170,20 @@ def _make_client(options: Options, config: AWSConfig) -> "DynamoDBClient":
             user_agent_extra=" ".join(filter(None, agents)),
         ),
     )
-    client.meta.events.register("response-received.dynamodb", _verify_reply)
+    client.meta.events.register("response-received.dynamodb", partial(_verify_reply, options.partition_key_name))
     return client
 
 
-def _verify_reply(response_dict: Mapping[str, Any] | None, **_: object) -> None:
+def _is_of_the_parser(error: BaseException) -> bool:
+    """Tell whether botocore stumbled over an answer of a shape that it had not expected."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    is_plain = isinstance(error, LookupError | TypeError | ValueError | AttributeError | RecursionError)
+    return is_plain and str(frame.f_globals.get("__name__")).startswith(("botocore.", "json."))
+
+
+def _verify_reply(
+    partition_key_name: str, response_dict: Mapping[str, Any] | None, event_name: str, **_: object
+) -> None:
     """Refuse a damaged reply, which botocore would parse as an empty one: a miss that is none.
 
     botocore takes a reply that was cut short, even within its headers, and its own checksum test does nothing
@@ -180,5 +196,13 @@ def _verify_reply(response_dict: Mapping[str, Any] | None, **_: object) -> None:
         raise BrokenReplyError("the reply was cut short")
     if headers.get("x-amz-crc32", str(crc32(body))) != str(crc32(body)):
         raise BrokenReplyError("x-amz-crc32 differs")
-    if response_dict["status_code"] == 200 and not body.startswith(b"{"):  # noqa: PLR2004 - HTTP's OK
-        raise BrokenReplyError("the body is no JSON object")
+    if response_dict["status_code"] == 200 and not _makes_sense(event_name, body, partition_key_name):  # noqa: PLR2004 - HTTP's OK
+        raise BrokenReplyError("the body is not an answer of DynamoDB's")
+
+
+def _makes_sense(event_name: str, body: bytes, partition_key_name: str) -> bool:
+    try:
+        reply = _decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return is_well_formed(event_name.rpartition(".")[2], reply, partition_key_name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ._errors import ConditionFailedError, DynamoDBError, Target, Versioned, conflict
 from ._expressions import Payload
 from ._item import TOKEN, Item, Stored, new_token
+from ._limits import check_version
 from ._operations import Operation
 from ._requests import Requests
 
@@ -51,26 +52,33 @@ class ConditionalWrites:
     ) -> str:
         """Write if this is the version, None: if there is nothing; give the new version."""
         token, now = new_token(), self._clock()
-        put = self._requests.put(self._layout.item(key, value, token, self._layout.expiry(expires_at)))
+        if version is not None:
+            check_version(version)
+        put = self._requests.put(self._layout.item(key, value, token, self._layout.expiry(expires_at, now)))
         condition = await self._condition(operation, key, version, now)
-        self._demand(operation, await self._attempt(operation, "PutItem", {**put, **condition}, now))
+        self._demand(operation, await self._attempt(operation, "PutItem", {**put, **condition}, now, token=token))
         return token
 
     async def delete_if(self, operation: Operation, key: str, version: str) -> None:
         """Delete if this is the version."""
+        check_version(version)
         delete, now = self._requests.delete(key), self._clock()
         condition = await self._condition(operation, key, version, now)
         self._demand(operation, await self._attempt(operation, "DeleteItem", {**delete, **condition}, now))
 
     async def replace(self, operation: Operation, key: str, value: str, read: Stored | None) -> Refusal | None:
-        """Write if all is as it was read, keeping the expiry; None: it is written.
+        """Write if all is as it was read, keeping the rest of a live item; None: it is written.
 
         Raises DynamoDBError with code ``conflict`` if it is in doubt whether it is written.
         """
-        item = self._layout.item(key, value, new_token(), None if read is None else read.expiry)
-        now = self._clock()
-        request = {**self._requests.put(item), **self._expressions.unchanged(read, now)}
-        refusal = await self._attempt(operation, "PutItem", request, now)
+        token, now = new_token(), self._clock()
+        condition = self._expressions.unchanged(read, now)
+        if read is not None and read.has_more:
+            name, request = "UpdateItem", self._requests.update(key, value, token, condition)
+        else:  # what an expired item has besides does not come to life again
+            item = self._layout.item(key, value, token, None if read is None else read.expiry)
+            name, request = "PutItem", {**self._requests.put(item), **condition}
+        refusal = await self._attempt(operation, name, request, now, token=token)
         if operation.outcome == "unknown":
             self._demand(operation, refusal)
         return refusal
@@ -85,14 +93,16 @@ class ConditionalWrites:
             raise self._conflict(operation, stored)
         return self._expressions.unchanged(stored, now)
 
-    async def _attempt(self, operation: Operation, name: str, request: Payload, now: float) -> Refusal | None:
+    async def _attempt(
+        self, operation: Operation, name: str, request: Payload, now: float, *, token: str | None = None
+    ) -> Refusal | None:
         try:
             await operation.write(name, request)
         except ConditionFailedError as error:
             item = error.item
             if item is None:  # nothing is there, or the server does not tell
                 item = await self._read_item(operation, self._layout.key_of(request.get("Item") or request["Key"]))
-            if item is not None and TOKEN in item and item[TOKEN] == request.get("Item", {}).get(TOKEN):
+            if token is not None and item is not None and item.get(TOKEN) == {"S": token}:
                 return None  # an attempt whose reply was lost has done it
             return Refusal(self._found(operation, item, now), error)
         return None

@@ -172,7 +172,7 @@ class DynamoDB:
     async def set_expiring(self, key: str, value: str, expires_at: float) -> None:
         """Store a value until then, in seconds since the epoch; what was there is replaced."""
         operation = self._operations.begin()
-        item = self._layout.item(key, value, new_token(), self._layout.expiry(expires_at))
+        item = self._layout.item(key, value, new_token(), self._layout.end(expires_at, self._now()))
         await operation.write("PutItem", self._requests.put(item))
 
     async def delete(self, key: str) -> None:
@@ -233,9 +233,9 @@ class DynamoDB:
     async def scan(self, prefix: str, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
         """Give at most ``limit`` keys that begin so, and the cursor of the next page, None after the last.
 
-        All pages together read the whole table, whatever the prefix, and AWS charges for that. A page may be
-        empty and still have a next one. Raises DynamoDBError with code ``invalid_value`` for a cursor that is
-        none of this table's.
+        All pages together read the whole table, whatever the prefix, and AWS charges for that: the rarer such keys
+        are, the more a page reads. A page may be empty and still have a next one. Raises DynamoDBError with code
+        ``invalid_value`` for a cursor that is none of this table's.
         """
         return await self._scans.page(self._operations.begin(), prefix, cursor, limit)
 

@@ -94,6 +94,12 @@ def misconfigured(message: str) -> DynamoDBError:
     return DynamoDBError(message, code="misconfigured", cause="configuration")
 
 
+def unreadable(attribute: str) -> DynamoDBError:
+    """Make the error for an attribute that has not the form of its type."""
+    message = f"the attribute {attribute!r} of an item cannot be read: see which program wrote it"
+    return DynamoDBError(message, code="corrupt", cause="stored item")
+
+
 def not_connected(target: Target) -> DynamoDBError:
     """Make the error for a call before connect()."""
     message = f"DynamoDB on {target} is not connected: await connect() first, or use it by async with"

@@ -84,7 +84,10 @@ class Events:
         told = reply.get("ConsumedCapacity")
         if self._metrics is None or not told:
             return
-        units = sum(each["CapacityUnits"] for each in (told if isinstance(told, list) else [told]))
+        try:
+            units = sum(each["CapacityUnits"] for each in (told if isinstance(told, list) else [told]))
+        except (LookupError, TypeError):  # no figure is no reason to fail
+            return
         self._metrics.record_histogram(_CAPACITY, units, table=self._table, operation=operation)
 
     def credentials_not_renewed(self, error: str) -> None:

@@ -7,6 +7,8 @@ differ, and so that an expiry which was read is stored again unchanged.
 import math
 from typing import Any
 
+from ._errors import unreadable
+
 EXPIRY = "kvik_x"
 
 # Where float arithmetic in milliseconds is still exact enough: the year 5138, later than any caller means.
@@ -37,11 +39,26 @@ def expiry_attributes(expires_at: float, ttl_attribute: str) -> dict[str, Any]:
 
 
 def expires_at_of(item: dict[str, Any], ttl_attribute: str) -> float | None:
-    """Give the time in seconds; None if the item stays.
+    """Return the time in seconds; None if the item stays.
 
-    Our own attribute decides, if it is there; else the sweeper's, which another program may have set. What is
-    no number means nothing, to DynamoDB's sweeper as well.
+    The sweeper's attribute decides, which another program may have set, changed or removed. Our own is the exact
+    time only where the other is the same, rounded up. What is not a number means nothing, to the sweeper as well.
     """
-    name, units_per_second = (EXPIRY, 1000) if EXPIRY in item else (ttl_attribute, 1)
-    number = item.get(name, {}).get("N")
-    return None if number is None else float(number) / units_per_second
+    swept = _number(item, ttl_attribute)
+    if swept is None:
+        return None
+    exact = _number(item, EXPIRY)
+    if exact is not None and swept % 1 == 0 and 1000 * (swept - 1) < exact <= 1000 * swept:
+        return exact / 1000
+    return swept
+
+
+def _number(item: dict[str, Any], name: str) -> float | None:
+    attribute = item.get(name)
+    number = None if attribute is None else attribute.get("N")
+    if number is None:
+        return None
+    try:
+        return float(number)
+    except (TypeError, ValueError, OverflowError):
+        raise unreadable(name) from None

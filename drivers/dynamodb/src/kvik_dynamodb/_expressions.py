@@ -13,10 +13,12 @@ from ._item import TOKEN, VALUE, Layout, Stored
 
 Payload: TypeAlias = dict[str, Any]
 
+# The exact time, #x, counts only where #t is the same rounded up. So an item whose #t is still to come has expired
+# only if #t is the next whole second, and #x lies in this one and has passed.
 # A type is asked for before each comparison: DynamoDB takes text for no number, moto fails on it.
 _EXPIRED = (
-    "((attribute_type(#x, :number) AND #x <= :now_ms)"
-    " OR (attribute_not_exists(#x) AND attribute_type(#t, :number) AND #t <= :now))"
+    "(attribute_type(#t, :number) AND (#t <= :now"
+    " OR (#t = :next AND attribute_type(#x, :number) AND #x > :floor AND #x <= :now_ms)))"
 )
 _LIVE = f"NOT {_EXPIRED}"
 _ALIAS = re.compile(r"#\w")
@@ -51,6 +53,15 @@ class Expressions:
         condition = f"attribute_not_exists(#w) AND #v = :read AND {_LIVE}"
         return self._condition(condition, {":read": {"S": stored.value}, **_now(now)})
 
+    def new_value(self, value: str, token: str) -> Payload:
+        """Change value and token, and nothing else of an item."""
+        update = "SET #v = :value, #w = :token"
+        return {
+            "UpdateExpression": update,
+            "ExpressionAttributeNames": self._used(update),
+            "ExpressionAttributeValues": {":value": {"S": value}, ":token": {"S": token}},
+        }
+
     def only_the_key(self) -> Payload:
         """Ask for nothing else of an item."""
         return {"ProjectionExpression": "#k", "ExpressionAttributeNames": self._used("#k")}
@@ -81,8 +92,11 @@ class Expressions:
 
 def _now(now: float) -> Payload:
     milliseconds = milliseconds_down(now)
+    second = milliseconds // 1000
     return {
         ":number": {"S": "N"},
+        ":next": {"N": str(second + 1)},
+        ":floor": {"N": str(second * 1000)},
         ":now_ms": {"N": str(milliseconds)},
         ":now": {"N": f"{Decimal(milliseconds) / 1000:f}"},
     }

@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ._errors import ConditionFailedError, DynamoDBError, Outcome, Target
+from ._replies import is_item
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,12 @@ _WRONG_KEY = _Row(
     "wrong key schema",
     "the key of {where} is not one string partition key {pk!r} without a sort key: pass the table's own"
     " partition_key_name, or use another table",
+)
+_INDEX = _Row(
+    "misconfigured",
+    "secondary index",
+    "a secondary index of {where} has an attribute of this item as its key, and does not take what is in it, since"
+    " it is empty, too long or of another type: remove the index, or keep such values in another table",
 )
 _TOO_LARGE = _Row("value_too_large", "request", "the item is larger than {where} takes")
 _DENIED = _Row(
@@ -250,12 +257,13 @@ def no_credentials(target: Target, error: Exception, places: str) -> DynamoDBErr
 def translate_answer(answer: Mapping[str, Any], target: Target) -> DynamoDBError:
     """Turn an error answer, in the shape of a ClientError's response, into the driver's error."""
     error, metadata = answer.get("Error", {}), answer.get("ResponseMetadata", {})
-    code = error.get("Code", "")
-    row = _ROWS.get(code) or _row_of_unlisted(code, error.get("Message", ""), metadata.get("HTTPStatusCode", 0))
+    code, message = str(error.get("Code", "")), str(error.get("Message", ""))
+    row = _ROWS.get(code) or _row_of_unlisted(code, message, metadata.get("HTTPStatusCode", 0))
     reason = _throttling_reason(answer) or code if row is _THROTTLED else code
     failure = row.error(target, reason, _retry_after(metadata.get("HTTPHeaders", {})))
     if isinstance(failure, ConditionFailedError):
-        failure.item = answer.get("Item")
+        item = answer.get("Item")
+        failure.item = item if is_item(item) else None
     return failure
 
 
@@ -266,14 +274,19 @@ def _row_of_unlisted(code: str, message: str, status: int) -> _Row:
         return _REFUSED
     if "Item size" in message:
         return _TOO_LARGE
+    if "index" in message.lower() or "size limit" in message.lower():  # of our own key the size has been checked
+        return _INDEX
     # The servers word it in five ways; that all name a key, and keys are checked before they are sent.
     return _WRONG_KEY if "key" in message.lower() else _REFUSED
 
 
 def _throttling_reason(answer: Any) -> str | None:
     # docs: "Diagnosing throttling": AWS says which limits were hit, in a list; the first serves as a reason.
-    reasons: list[dict[str, str]] = answer.get("ThrottlingReasons") or [{}]
-    return reasons[0].get("reason")
+    try:
+        reason = answer["ThrottlingReasons"][0]["reason"]
+    except (LookupError, TypeError):
+        return None
+    return reason if isinstance(reason, str) else None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from ._errors import DynamoDBError, Versioned
 from ._expiry import EXPIRY, expires_at_of, expiry_attributes
-from ._limits import check_key, check_value, limits_of
+from ._limits import check_key, check_moment, check_value, limits_of
 
 VALUE = "value"
 TOKEN = "kvik_w"  # noqa: S105 - an attribute's name
@@ -35,17 +35,21 @@ def new_token() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Hold what a live item says; ``expiry`` are its attributes that tell when it ends, as they are."""
+    """What a live item says; ``expiry`` are its attributes that tell when it ends, as they are.
+
+    ``has_more``: another program has given it attributes that mean nothing here.
+    """
 
     value: str
     token: str | None
     expires_at: float | None
     expiry: Item
+    has_more: bool
 
     @property
     def version(self) -> str:
         """Give the token; for an item that another program wrote, the value's hash, marked by a colon."""
-        return self.token or f"v:{sha256(self.value.encode()).hexdigest()}"
+        return self.token or f"v:{sha256(self.value.encode(errors='surrogatepass')).hexdigest()}"
 
     @property
     def versioned(self) -> Versioned:
@@ -61,6 +65,7 @@ class Layout:
         self.partition_key_name = partition_key_name
         self.ttl_attribute = ttl_attribute
         self.limits = limits_of(partition_key_name, ttl_attribute, *OWN_ATTRIBUTES)
+        self._own = frozenset({partition_key_name, ttl_attribute, *OWN_ATTRIBUTES})
 
     def key(self, key: str) -> Item:
         """Give the attribute that names an item."""
@@ -77,9 +82,17 @@ class Layout:
         check_value(value, self.limits.max_value_bytes)
         return {**self.key(key), VALUE: {"S": value}, TOKEN: {"S": token}, **(expiry or {})}
 
-    def expiry(self, expires_at: float | None) -> Item:
-        """Give the attributes that make an item end at this time, in seconds since the epoch."""
-        return {} if expires_at is None else expiry_attributes(expires_at, self.ttl_attribute)
+    def expiry(self, expires_at: float | None, now: float) -> Item:
+        """Return the attributes that make an item end at this time, in seconds since the epoch.
+
+        Raises DynamoDBError with code ``invalid_value``.
+        """
+        return {} if expires_at is None else self.end(expires_at, now)
+
+    def end(self, expires_at: float, now: float) -> Item:
+        """Do the same where None does not mean that the item stays."""
+        check_moment(expires_at, now)
+        return expiry_attributes(expires_at, self.ttl_attribute)
 
     def read(self, item: Item | None, now: float) -> Stored | None:
         """Give what a live item holds; None if there is none, or it has expired.
@@ -91,7 +104,8 @@ class Layout:
         expires_at = expires_at_of(item, self.ttl_attribute)
         expiry = {name: item[name] for name in (self.ttl_attribute, EXPIRY) if name in item}
         token = self._text(item, TOKEN) if TOKEN in item else None
-        return Stored(self._text(item, VALUE), token, expires_at, expiry)
+        has_more = any(name not in self._own for name in item)
+        return Stored(self._text(item, VALUE), token, expires_at, expiry, has_more)
 
     def value(self, item: Item | None, now: float) -> str | None:
         """Give what `read` would call its value, and nothing else."""

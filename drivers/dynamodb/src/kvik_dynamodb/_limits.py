@@ -1,12 +1,18 @@
 """What fits into an item, checked before anything is sent."""
 
+import math
 from dataclasses import dataclass
+from typing import Final
 
 from ._errors import DynamoDBError
 
 MAX_KEY_BYTES = 2048  # docs: "Constraints in DynamoDB", partition key length
 _MAX_ITEM_BYTES = 400 * 1024  # docs: "Constraints in DynamoDB", item size, attribute names included
 _BOOKKEEPING_BYTES = 128  # what token and expiry themselves may take, with room to spare
+
+
+_OLDEST: Final = 5 * 365 * 86400.0
+"""Seconds; docs: "Using time to live": an item whose time is longer ago than five years is not deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,37 @@ def check_value(value: object, limit: int) -> None:
     size = _utf8_size(value, "value", "invalid_value")
     if size > limit:
         raise refused(f"a value has at most {limit} bytes, not {size}", "value_too_large", size, limit)
+
+
+def check_version(version: object) -> None:
+    """Raise DynamoDBError with code ``invalid_value`` unless this can be a version."""
+    if not isinstance(version, str):
+        raise refused(f"a version is a str, not {type(version).__name__}", "invalid_value")
+
+
+def check_page_size(limit: object) -> None:
+    """Raise DynamoDBError with code ``invalid_value`` unless a page can have so many keys."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        shown = limit if isinstance(limit, int | float) else type(limit).__name__
+        raise refused(f"the limit of a page is an int of at least 1, not {shown}", "invalid_value")
+
+
+def check_moment(moment: object, now: float) -> None:
+    """Raise DynamoDBError with code ``invalid_value`` unless this is a time, and one that DynamoDB's TTL heeds."""
+    if isinstance(moment, bool) or not isinstance(moment, int | float) or math.isnan(moment):
+        raise refused(f"expires_at is a time in seconds since the epoch, not {moment!r:.40}", "invalid_value")
+    if moment < now - _OLDEST:
+        raise refused(
+            f"expires_at is in seconds since the epoch, and {moment!r} is more than five years ago, which DynamoDB"
+            " would never delete: pass time.time() plus a number of seconds",
+            "invalid_value",
+        )
+
+
+def check_not_text(keys: object) -> None:
+    """Raise TypeError for a str in the place of several keys: each of its characters would be one."""
+    if isinstance(keys, str | bytes):
+        raise TypeError(f"several keys are wanted, not one {type(keys).__name__}: put it into a list")
 
 
 def refused(message: str, code: str, size: int | None = None, limit: int | None = None) -> DynamoDBError:

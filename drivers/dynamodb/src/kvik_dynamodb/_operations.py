@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 from ._connection import Connection
 from ._errors import DynamoDBError, Outcome
 from ._events import Events
-from ._failures import out_of_time
+from ._failures import broken, out_of_time
 from ._options import Options
+from ._replies import is_well_formed
 from ._retry import Retry, RetryPolicy
 
 Check: TypeAlias = Callable[[dict[str, Any]], None]
@@ -104,9 +105,12 @@ class _Request:
             raise out_of_time(operations.options.target)
         transport = operations.connection.transport()
         reply = await transport.call(self.name, self.payload, self.deadline, reserved=self.reserved)
+        options = operations.options
+        if not is_well_formed(self.name, reply, options.partition_key_name):
+            raise broken(options.target, "it has not the shape of DynamoDB's answers")
         if self.check is not None:
             self.check(reply)
-        if operations.options.report_capacity:
+        if options.report_capacity:
             operations.events.consumed(self.name, reply)
         return reply
 

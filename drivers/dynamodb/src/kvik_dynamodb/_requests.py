@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from ._expressions import Expressions, Payload
 from ._item import Item, Layout
+from ._limits import check_value
 
 
 class Requests:
@@ -29,6 +30,20 @@ class Requests:
 
     def put(self, item: Item) -> Payload:
         return {"TableName": self._table, "Item": item, **self._options}
+
+    def update(self, key: str, value: str, token: str, condition: Payload) -> Payload:
+        """Change the value under a key, if a condition holds, and keep the item's other attributes."""
+        check_value(value, self.layout.limits.max_value_bytes)
+        update = self.expressions.new_value(value, token)
+        merged = {name: {**update[name], **condition[name]} for name in update.keys() & condition.keys()}
+        return {
+            "TableName": self._table,
+            "Key": self.layout.key(key),
+            **update,
+            **condition,
+            **merged,
+            **self._options,
+        }
 
     def delete(self, key: str) -> Payload:
         return {"TableName": self._table, "Key": self.layout.key(key), **self._options}

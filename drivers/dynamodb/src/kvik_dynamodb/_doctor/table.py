@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from .._expiry import EXPIRY
+from .._item import TOKEN, VALUE
 from .calls import Answer
 from .findings import Finding, not_checked
 from .question import Question
@@ -63,7 +65,7 @@ def judge_key_schema(question: Question, describe: Answer, read: Answer) -> Find
     if "no such table" in {describe.cause, read.cause}:
         return not_checked(name, "there is no table")
     if describe.reply is not None:
-        return _compare_key(wanted, describe.reply["Table"])
+        return _compare_key(wanted, describe.reply["Table"], _unfit_indexes(question, describe.reply["Table"]))
     if read.reply is not None:
         message = f"one string partition key {wanted!r}, else the read would have been refused"
         return Finding(name=name, status="ok", message=message)
@@ -74,7 +76,22 @@ def judge_key_schema(question: Question, describe: Answer, read: Answer) -> Find
     return not_checked(name, "the table could neither be described nor read")
 
 
-def _compare_key(wanted: str, table: Mapping[str, Any]) -> Finding:
+def _unfit_indexes(question: Question, table: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with secondary indexes: an index refuses every item that it has no place for."""
+    types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+    stored = {TOKEN: "S", EXPIRY: "N", question.ttl_attribute: "N"}
+    wrong = []
+    for index in [*(table.get("GlobalSecondaryIndexes") or []), *(table.get("LocalSecondaryIndexes") or [])]:
+        for name in (key["AttributeName"] for key in index["KeySchema"]):
+            where = f"the secondary index {index['IndexName']!r} has {name!r} as a key"
+            if name == VALUE:
+                wrong.append(f"{where}, so that empty and long values are refused")
+            elif types.get(name) != stored.get(name, types.get(name)):
+                wrong.append(f"{where} of type {types.get(name)}, where the driver writes {stored[name]}")
+    return wrong
+
+
+def _compare_key(wanted: str, table: Mapping[str, Any], unfit: list[str]) -> Finding:
     types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
     keys = {each["KeyType"]: each["AttributeName"] for each in table["KeySchema"]}
     partition, sort = keys["HASH"], keys.get("RANGE")
@@ -88,6 +105,9 @@ def _compare_key(wanted: str, table: Mapping[str, Any]) -> Finding:
         wrong.append(f"it has a sort key {sort!r}")
     if partition != wanted and len(wrong) == 1:
         advice = f"pass partition_key_name={partition!r}, or use another table"
+    if unfit and not wrong:
+        advice = "remove the index, or use another table"
+    wrong += unfit
     if wrong:
         return Finding(
             name="key_schema", status="failed", message=", and ".join(wrong), advice=advice, details=details

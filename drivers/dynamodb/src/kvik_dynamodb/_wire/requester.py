@@ -86,7 +86,7 @@ class Requester:
         """Take the server's time for the right one; say whether that makes another signature than ``used``."""
         try:
             there = parsedate_to_datetime(reply.headers[b"date"].decode("latin-1")).timestamp()
-        except (KeyError, ValueError):
+        except (LookupError, ValueError, TypeError, OverflowError):
             return False
         skew = there - time.time()
         if abs(skew - used) < _SMALLEST_SKEW:
@@ -103,7 +103,7 @@ class Requester:
         if reply.status == _OK:
             try:
                 return _decode(body)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
                 raise self._no_json() from error
         described = _described(reply)
         raise translate_answer(described, self._target) from RefusedError(described["Error"])
@@ -113,7 +113,7 @@ class Requester:
         self._verify(reply, await checksum_of(reply.parts))
         try:
             return await decode_batch(reply.parts)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError, LookupError, TypeError, ValueError, AttributeError) as error:
             raise self._no_json() from error
 
     def _verify(self, reply: Reply, checksum: int) -> None:
@@ -159,7 +159,7 @@ def _described(reply: Reply) -> dict[str, Any]:
 def _json(reply: Reply) -> dict[str, Any]:
     try:
         return _decode(reply.body)
-    except msgspec.DecodeError:  # a proxy's page, say; the status has to do
+    except (msgspec.DecodeError, RecursionError):  # a proxy's page, say; the status has to do
         return {}
 
 
