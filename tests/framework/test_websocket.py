@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
@@ -272,3 +273,14 @@ async def test_origins_that_are_not_listed_open_no_websocket(
             await connect(url, origin=origin, proxy=None)  # type: ignore[arg-type] # a str will do
     assert refused.value.response.status_code == status
     assert b"origin is not allowed" in refused.value.response.body
+
+
+async def test_cors_middleware_leaves_websockets_to_the_listed_origins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It decides for HTTP alone: no CORS middleware looks at a handshake."""
+    monkeypatch.setenv("ACCESS_CONTROL_ALLOW_ORIGIN", "https://good.example")
+    app = _app()
+    app.add_middleware(CORSMiddleware, allow_origins=["*"])
+    async with serving(app) as client:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(_url(client, "/text"), origin="https://evil.example", proxy=None)  # type: ignore[arg-type] # a str will do
+    assert refused.value.response.status_code == 403

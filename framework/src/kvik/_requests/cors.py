@@ -53,7 +53,7 @@ class CORS:
         origins = [origin.strip() for origin in settings.access_control_allow_origin.split(",") if origin.strip()]
         self._enabled = bool(origins) and not decided
         self._any = "*" in origins
-        self._names_origins = self._enabled and not self._any
+        self._names_origins = bool(origins) and not self._any
         self._origins = {origin.encode() for origin in origins}
         extra = settings.access_control_allow_headers
         self._fixed = raw_headers(
@@ -66,14 +66,14 @@ class CORS:
         self.headers = lru_cache(maxsize=_MOST_KEPT)(self._headers)
 
     def origin_of(self, request_headers: FirstValues) -> bytes:
-        """Give the request's origin where the policy names it, else nothing."""
+        """Return the request's origin where the policy names it, else nothing."""
         if not self._names_origins:
             return b""
         origin = request_headers.get(b"origin", b"")
         return origin if origin in self._origins else b""
 
     def allows(self, origin: bytes) -> bool:
-        """Tell whether the policy lets a page of this origin call."""
+        """Tell whether a page of this origin may open a WebSocket, which no CORS middleware looks at."""
         return not self._names_origins or origin in self._origins
 
     def _headers(self, origin: bytes, methods: str) -> RawHeaders:
