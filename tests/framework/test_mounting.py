@@ -1,6 +1,8 @@
 """Mounted ASGI applications, over real HTTP: their paths, and their lifespans."""
 
+import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -131,9 +133,10 @@ async def test_probes_go_before_a_mount() -> None:
 class Spanned:
     """A Starlette application that notes what its lifespan does."""
 
-    def __init__(self, *, failing: str = "") -> None:
+    def __init__(self, *, failing: str = "", error: type[BaseException] = ZeroDivisionError) -> None:
         self.notes: list[str] = []
         self._failing = failing
+        self._error = error
         self.app = Starlette(lifespan=self._lifespan, routes=[Route("/", self._show)])
 
     @contextlib.asynccontextmanager
@@ -145,7 +148,7 @@ class Spanned:
     def note(self, what: str) -> None:
         self.notes.append(what)
         if what == self._failing:
-            raise ZeroDivisionError(f"{what} fails")
+            raise self._error(f"{what} fails")
 
     async def _show(self, request: Request) -> PlainTextResponse:
         return PlainTextResponse(request.state.pool)
@@ -202,6 +205,43 @@ def test_a_mounted_app_that_fails_to_stop_is_logged(capsys: pytest.CaptureFixtur
         pass
     assert '"message":"mounted.stop_failed"' in capsys.readouterr().err
     assert (first.notes, second.notes) == (["start", "stop"], ["start", "stop"])
+
+
+@pytest.mark.parametrize("failing", ["start", "stop"])
+def test_a_mounted_app_that_exits_ends_nothing_else(failing: str) -> None:
+    """SystemExit in its lifespan is a failure of it, after which all others are stopped."""
+    first, second, app = Spanned(), Spanned(failing=failing, error=SystemExit), App()
+    app.mount("/a", first.app)
+    app.mount("/b", second.app)
+    raises = pytest.raises(RuntimeError, match="did not start") if failing == "start" else contextlib.nullcontext()
+    with raises, TestClient(app):
+        pass
+    assert first.notes == ["start", "stop"]
+
+
+def test_a_mounted_app_that_does_not_stop_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its time is limited, and the stop hooks run."""
+    monkeypatch.setattr("kvik._mounted.STOP_TIMEOUT", 0.05)
+    ended: list[str] = []
+
+    async def lingering(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        try:
+            await receive()
+            await asyncio.sleep(60)
+        finally:
+            ended.append("cancelled")
+
+    app = App()
+    app.mount("/a", lingering)
+    app.on_stop(functools.partial(lambda notes, _: notes.append("hook"), ended))
+    with TestClient(app):
+        pass
+    assert ended == ["cancelled", "hook"]
+    assert '"message":"mounted.stop_timeout"' in capsys.readouterr().err
 
 
 async def _asserting(scope: Scope, receive: Receive, send: Send) -> None:

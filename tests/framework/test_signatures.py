@@ -429,3 +429,19 @@ async def test_what_nothing_can_be_bound_to_is_told(kind: Any, words: str) -> No
         kvik.from_json("{}", kind)
     with pytest.raises(TypeError, match=f"nothing can be bound to {words}"):
         kvik.KV(kvik.MemoryStore()).typed(kind)
+
+
+def test_a_hook_without_a_name_of_its_own_may_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    """The line of a partial's failure names the function in it, and the other hooks run."""
+    app, ran = App(), []
+    app.on_stop(functools.partial(two, more := "x"))  # fine
+    app.on_stop(functools.partial(_fails, more))
+    app.on_stop(lambda ctx: ran.append("last"))
+    with TestClient(app):
+        pass
+    assert '"hook":"_fails"' in capsys.readouterr().err
+    assert ran == ["last"]
+
+
+def _fails(_: str, ctx: Context) -> None:
+    raise ZeroDivisionError

@@ -25,6 +25,7 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / "public" / hidden).write_text("secret")
     (tmp_path / "public/out.txt").symlink_to(tmp_path / "secret.txt")
     (tmp_path / "public/out").symlink_to(tmp_path)
+    (tmp_path / "public/ring").symlink_to("ring")
     (tmp_path / "public/config.txt").symlink_to(tmp_path / "public/.git/config")
     return tmp_path / "public"
 
@@ -62,6 +63,7 @@ async def _get(client: httpx.AsyncClient, path: str, **options: str) -> httpx.Re
         ("/s/sub/.cache/x", 404),
         ("/s/sub%2f.cache%2fx", 404),
         ("/s/config.txt", 404),
+        ("/s/ring", 404),
         ("/s/%00", 404),
         ("/s/a%20b.txt%00.css", 404),
         ("/s//etc/passwd", 404),

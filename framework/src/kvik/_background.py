@@ -7,6 +7,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from ._exits import as_error
+from ._signatures import name_of
 from ._threads import WorkerThreads, asynchronous
 
 _AFTER_CANCEL = 1.0
@@ -49,7 +50,6 @@ class BackgroundWork:
                 await asynchronous(function, self._threads)(*args)
             except BaseException as raised:
                 error = as_error(raised)
-                name = getattr(function, "__qualname__", type(function).__name__)
-                self._logger.error("background.failed", function=name, exc_info=error)
+                self._logger.error("background.failed", function=name_of(function), exc_info=error)
 
         return run()

@@ -10,13 +10,14 @@ from ._container import Container
 from ._exits import as_error
 from ._mounted import OPENS_NO_PORT
 from ._requests.forgotten_awaits import report_forgotten_awaits, stop_reporting
+from ._signatures import name_of
 from ._threads import asynchronous
 from .context import Context
 
 Hook = Callable[[Context], Any]
 
 STOP_HOOKS_TIMEOUT = 5.0
-"""Seconds that all stop hooks together may take, with the stops of mounted applications."""
+"""Seconds that all stop hooks together may take."""
 
 
 class Lifecycle:
@@ -99,9 +100,9 @@ class Lifecycle:
         await self._container.background.drain(
             0 if self._container.cutting_off else settings.shutdown_grace_period
         )
+        await self._container.mounted.stop()
         try:
             async with asyncio.timeout(STOP_HOOKS_TIMEOUT):
-                await self._container.mounted.stop()
                 for hook in self.stop_hooks:
                     await self._run_safely(hook)
         except TimeoutError:
@@ -116,7 +117,7 @@ class Lifecycle:
             await self._run(hook)
         except BaseException as raised:
             error = as_error(raised)
-            self._container.logger.error("stop_hook.failed", hook=hook.__qualname__, exc_info=error)
+            self._container.logger.error("stop_hook.failed", hook=name_of(hook), exc_info=error)
 
     def _run(self, hook: Hook) -> Awaitable[Any]:
         return asynchronous(hook, self._container.handler_threads)(Context._without_request(self._container))

@@ -1,11 +1,11 @@
 """Applications that an app serves below a path, and their lifespans, which run within the app's own."""
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Scope
+
+from ._exits import as_error
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 OPENS_NO_PORT = "kvik.opens_no_port"
 """In the scope of the lifespan, keeps the app from opening any port; a test's client says so."""
 
+STOP_TIMEOUT = 5.0
+"""Seconds that all of them together may take to stop."""
 _AFTER_FAILURE = 1.0
 """Seconds that an application may take to raise what it has reported as a failed start."""
 
@@ -61,7 +63,10 @@ class MountedApp:
     async def _run(self) -> None:
         asgi = {"version": "3.0", "spec_version": "2.0"}
         scope: Scope = {"type": "lifespan", "asgi": asgi, "state": self.state, OPENS_NO_PORT: True}
-        await self.app(scope, self._receive, self._send)
+        try:
+            await self.app(scope, self._receive, self._send)
+        except BaseException as raised:
+            raise as_error(raised) from raised
 
     async def _receive(self) -> Message:
         if not self._has_begun:
@@ -105,14 +110,17 @@ class MountedApps:
             self._running.append(mounted)
 
     async def stop(self) -> None:
-        """Stop those that were started, the last one first; a failure is logged and the rest stopped."""
-        for mounted in self._taken():
-            try:
-                await mounted.stop()
-            except Exception as error:
-                self._logger.error("mounted.stop_failed", app=type(mounted.app).__name__, exc_info=error)
+        """Stop those that were started, the last one first, within 5 s; a failure is logged and the rest stopped."""
+        running, self._running = self._running, []
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT):
+                for mounted in reversed(running):
+                    await self._stop(mounted)
+        except TimeoutError:
+            self._logger.error("mounted.stop_timeout", seconds=STOP_TIMEOUT)
 
-    def _taken(self) -> Iterator[MountedApp]:
-        with contextlib.suppress(IndexError):
-            while True:
-                yield self._running.pop()
+    async def _stop(self, mounted: MountedApp) -> None:
+        try:
+            await mounted.stop()
+        except Exception as error:
+            self._logger.error("mounted.stop_failed", app=type(mounted.app).__name__, exc_info=error)

@@ -4,6 +4,7 @@ The words are also for those who come from frameworks that fill a handler's argu
 """
 
 import contextlib
+import functools
 import inspect
 import types
 from collections.abc import Callable, Collection
@@ -58,10 +59,10 @@ def refuse_more(method: str, handlers: tuple[Any, ...], options: Collection[str]
 
 
 def name_of(function: Any) -> str:
-    """Return what a function is called by, for an error's text."""
-    while hasattr(function, "func"):  # a partial
+    """Return a function's name as it stands in its module."""
+    while isinstance(function, functools.partial):
         function = function.func
-    return str(getattr(function, "__qualname__", type(function).__qualname__))
+    return str(getattr(function, "__qualname__", type(function).__qualname__)).rpartition("<locals>.")[2]
 
 
 def _check_is_function(function: Any, rule: str) -> None:

@@ -13,8 +13,9 @@ from typing import Any, TextIO
 
 from structlog.typing import FilteringBoundLogger
 
+from .._signatures import name_of
 from .._threads import is_coroutine_function
-from .running_handler import name_of, running_handler
+from .running_handler import running_handler
 
 _MESSAGE = r"coroutine '(.+)' was never awaited"
 _FILTER = ("always", re.compile(_MESSAGE), RuntimeWarning, None, 0)

@@ -14,6 +14,7 @@ from .._container import Container
 from .._exits import as_error
 from .._kv.deadline import deadline
 from .._logs.bound_values import bound_values
+from .._signatures import name_of
 from .._threads import asynchronous
 from ..context import Context
 from ..errors import HTTPError
@@ -22,7 +23,6 @@ from .failures import partial_error
 from .interruption import Incoming, until_client_leaves
 from .outgoing import Outgoing
 from .replies import EventStream, NotEncodableError, Reply, reply_to_data, reply_to_result
-from .running_handler import name_of
 from .streaming import Streaming, send_head
 
 

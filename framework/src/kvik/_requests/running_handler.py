@@ -1,6 +1,5 @@
 """Which function of a user's a stack works for: asked only when something is wrong with it."""
 
-import functools
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -14,14 +13,6 @@ _LOCAL_VARIABLES = {
     "kvik._background": "function",
 }
 """By module, the variable that holds what the module has called."""
-
-
-def name_of(function: Callable[..., Any]) -> str:
-    """Return a function's name as it stands in its module."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    return str(name).rpartition("<locals>.")[2]
 
 
 def running_handler(frame: FrameType | None) -> Callable[..., Any] | None:

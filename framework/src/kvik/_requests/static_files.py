@@ -22,8 +22,11 @@ class StaticFiles(StarlettesStaticFiles):
         await super().__call__({**scope, "headers": [*first_values(scope["headers"]).items()]}, receive, send)
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        """Return where a file is, with what it is; None for one that may not be served."""
-        found, status = super().lookup_path(path)
+        """Return where a file is, with what it is; None for one that may not be served, or cannot."""
+        try:
+            found, status = super().lookup_path(path)
+        except (OSError, ValueError):  # a ring of links, a folder that may not be read, a NUL
+            return "", None
         if status is None or _is_hidden(path) or _is_hidden(os.path.relpath(found, self.directory)):
             return "", None
         return found, status
