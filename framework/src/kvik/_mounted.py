@@ -110,7 +110,7 @@ class MountedApps:
             self._running.append(mounted)
 
     async def stop(self) -> None:
-        """Stop those that were started, the last one first, within 5 s; a failure is logged and the rest stopped."""
+        """Stop those that were started, the last one first, within 5 s in all; a failure is logged."""
         running, self._running = self._running, []
         try:
             async with asyncio.timeout(STOP_TIMEOUT):
