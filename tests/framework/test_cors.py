@@ -97,6 +97,10 @@ def cors_by_function(app: ASGIApp) -> ASGIApp:
     return app
 
 
+def _made_by_a_function(app: ASGIApp) -> ASGIApp:
+    return OwnCORS(app)
+
+
 def _of_cors(answer: httpx.Response) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name.startswith("access-control")}
 
@@ -173,9 +177,11 @@ async def test_where_cors_middleware_decides_nothing_is_added(
     assert (plain.status_code, plain.headers["allow"], _of_cors(plain)) == (200, "GET, HEAD, OPTIONS, PUT", {})
 
 
-@pytest.mark.parametrize("middleware", [OwnCORS, cors_by_function, functools.partial(OwnCORS)])
+@pytest.mark.parametrize(
+    "middleware", [OwnCORS, cors_by_function, functools.partial(OwnCORS), _made_by_a_function]
+)
 async def test_middleware_for_cors_is_known_by_its_name(middleware: Any) -> None:
-    """A class, a function or a partial of one that is called after CORS decides alone."""
+    """A class, a function or a partial that is called after CORS decides alone; so does what a function makes."""
     app = App()
     app.get("/x")(_give(1))
     app.add_middleware(middleware)

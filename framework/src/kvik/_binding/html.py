@@ -1,7 +1,8 @@
 """The texts that HTML's inputs send, where they are not those of JSON and RFC 3339.
 
 https://html.spec.whatwg.org/multipage/input.html: `datetime-local` and `time` leave seconds of zero out, `number`
-is a valid floating-point number, such as ".5", "05" and "1e3", and a checkbox sends "on".
+is a valid floating-point number, such as ".5", "05" and "1e3", and a checkbox sends "on". A `date` is a datetime's
+midnight, as pydantic has it.
 """
 
 import re
@@ -10,6 +11,7 @@ from decimal import Decimal
 import msgspec.inspect as mi
 
 _ON_AND_OFF = {"on": True, "off": False}
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _WITHOUT_SECONDS = re.compile(r"(?:\d{4}-\d\d-\d\d[T ])?\d\d:\d\d")
 _NUMBER = re.compile(r"(-?)(?=\.?\d)0*(\d*)((?:\.\d+)?(?:[eE][+-]?\d+)?)")
 _SHORT_POWER = re.compile(r"[eE]\+?\d\d?")  # more would be a number of any length
@@ -24,6 +26,8 @@ def read_input(text: str, kinds: tuple[mi.Type, ...]) -> str | bool:
             return _ON_AND_OFF.get(text.lower(), text)
         if isinstance(kind, _TIMES) and _WITHOUT_SECONDS.fullmatch(text):
             return text + ":00"
+        if isinstance(kind, mi.DateTimeType) and _DATE.fullmatch(text):
+            return text + "T00:00:00"
         if isinstance(kind, _NUMBERS) and (number := _NUMBER.fullmatch(text)):
             return _plain(number, whole=isinstance(kind, mi.IntType))
     return text

@@ -25,6 +25,7 @@ class Entrance:
         self._websockets = WebSockets(container, websockets)
         self._wrapped = wrapped
         self._middleware: list[Middleware] = []
+        self._decides_cors = False
         self._path: RequestPath | None = None
         container.cors_of_refusal = lambda headers, scope: self.path().cors_of_refusal(headers, scope)
 
@@ -43,19 +44,16 @@ class Entrance:
             if self._container.bad_settings:
                 names = ", ".join(bad.name for bad in self._container.bad_settings)
                 raise RuntimeError(f"the app cannot start: its configuration is invalid: {names}")
+            inside = self._inside_middleware() if self._middleware else None
             self._path = RequestPath(
                 self._container,
                 self._dispatch,
                 self._websockets,
-                middleware=self._inside_middleware() if self._middleware else None,
-                cors=self._cors(),
+                middleware=inside,
+                cors=CORS(self._container.settings, decided=self._decides_cors),
                 wrapped=self._wrapped,
             )
         return self._path
-
-    def _cors(self) -> CORS:
-        decided = any(decides_cors(middleware.cls) for middleware in self._middleware)
-        return CORS(self._container.settings, decided=decided)
 
     def _inside_middleware(self) -> ASGIApp:
         async def routes(scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,4 +62,7 @@ class Entrance:
         app: ASGIApp = routes
         for middleware in reversed(self._middleware):
             app = middleware.cls(app, *middleware.args, **middleware.kwargs)
+            self._decides_cors |= decides_cors(middleware.cls) or decides_cors(
+                type(app)
+            )  # what a function has made
         return app
