@@ -72,9 +72,7 @@ class Boto3Transport:
         return await self._run(self._workers, deadline, self._send, operation, payload)
 
     async def close(self) -> None:
-        self._closed = True
-        for executor in (self._workers, self._reserved):
-            executor.shutdown(wait=False, cancel_futures=True)
+        self._refuse()
         if running := list(self._running):  # a copy, since threads that end shrink the set
             grace = self._options.connect_timeout + self._options.read_timeout
             ending = asyncio.gather(*map(asyncio.wrap_future, running), return_exceptions=True)
@@ -82,6 +80,16 @@ class Boto3Transport:
             ending.cancel()
         if self._client is not None:
             self._client.close()
+
+    def abandon(self) -> None:
+        self._refuse()
+        if self._client is not None:
+            self._client.close()
+
+    def _refuse(self) -> None:
+        self._closed = True
+        for executor in (self._workers, self._reserved):
+            executor.shutdown(wait=False, cancel_futures=True)
 
     async def _run(
         self,

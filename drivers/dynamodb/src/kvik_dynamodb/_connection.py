@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ._boto3 import Boto3Transport
-from ._errors import closed, not_connected
+from ._errors import closed, not_connected, on_another_loop
 from ._events import Events
 from ._options import Options
 from ._transport import Transport, WireCannotServeError
@@ -12,12 +12,16 @@ from ._wire.transport import WireTransport
 
 
 class Connection:
-    """Hold the transport between connect and close; connects wait for each other, close waits for none."""
+    """Hold the transport between connect and close; connects wait for each other, close waits for none.
+
+    It serves the event loop that connected last. What an earlier one has left is given back without waiting.
+    """
 
     def __init__(self, options: Options, events: Events) -> None:
         self._options = options
         self._events = events
         self._transport: Transport | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._opening = asyncio.Lock()
 
@@ -34,6 +38,7 @@ class Connection:
     async def open(self, prepare: Callable[[], Awaitable[None]]) -> None:
         """Make the transport and prepare the table; what succeeded stays if the rest fails."""
         self._closed = False
+        self._begin_on(asyncio.get_running_loop())
         async with self._opening:
             if self._closed:  # while this waited
                 raise closed(self._options.target)
@@ -60,12 +65,30 @@ class Connection:
         """Refuse further requests, and give everything back."""
         transport, self._transport = self._transport, None
         self._closed = True
-        self._opening = asyncio.Lock()  # the next open may run on another event loop
-        if transport is not None:
+        self._opening = asyncio.Lock()
+        if transport is None:
+            return
+        if self.serves_this_loop:
             await transport.close()
+        else:
+            transport.abandon()
+
+    @property
+    def serves_this_loop(self) -> bool:
+        """Whether the loop that runs is the one that connected last."""
+        return asyncio.get_running_loop() is self._loop
 
     def transport(self) -> Transport:
-        """Give what carries requests. Raises DynamoDBError before connect and after close."""
+        """Return what carries requests. Raises DynamoDBError before connect, after close, and on another loop."""
         if self._transport is None:
             raise (closed if self._closed else not_connected)(self._options.target)
+        if asyncio.get_running_loop() is not self._loop:
+            raise on_another_loop(self._options.target)
         return self._transport
+
+    def _begin_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop is self._loop:
+            return
+        if self._transport is not None:
+            self._transport.abandon()
+        self._loop, self._transport, self._opening = loop, None, asyncio.Lock()

@@ -31,6 +31,10 @@ class Counters:
         self._target = target
         self._turns = Turns()
 
+    def begin_anew(self) -> None:
+        """Wait for nothing that another event loop has left."""
+        self._turns = Turns()
+
     async def increment(self, operation: Operation, key: str, delta: int) -> int:
         """Add, keep the expiry, and give the sum."""
         _check_delta(delta)

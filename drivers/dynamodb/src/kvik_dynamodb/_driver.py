@@ -39,7 +39,8 @@ class DynamoDB:
     Every failure is a DynamoDBError, and so is a wrong key or value: ``invalid_key``, ``invalid_value``,
     ``value_too_large``. ``corrupt``: another program stored no string. Of a write ``outcome`` says whether it
     may have happened. Unconditional writes are last-write-wins: after a lost reply they are sent again, and a
-    late first attempt may land after later calls. An instance serves one event loop at a time.
+    late first attempt may land after later calls. An instance serves the event loop on which connect() was
+    awaited last.
     """
 
     def __init__(  # noqa: PLR0913 - each is one documented option, all but four by keyword
@@ -137,8 +138,12 @@ class DynamoDB:
         """Make the client, create the table if that was asked for, and verify both by a read.
 
         Raises DynamoDBError saying what is wrong. The client stays, so that calls work as soon as the server
-        does; calling again does what is still missing.
+        does; calling again does what is still missing. On another event loop it begins anew, and calls on the
+        one before are refused.
         """
+        if not self._connection.serves_this_loop:
+            self._reads.begin_anew()
+            self._counters.begin_anew()
         await self._connection.open(self._table.prepare)
 
     async def close(self) -> None:

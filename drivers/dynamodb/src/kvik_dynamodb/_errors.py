@@ -112,6 +112,12 @@ def closed(target: Target) -> DynamoDBError:
     return DynamoDBError(message, code="unavailable", cause="closed")
 
 
+def on_another_loop(target: Target) -> DynamoDBError:
+    """Make the error for a call on an event loop on which nobody has connected."""
+    message = f"DynamoDB on {target} was connected on another event loop: await connect() on this one first"
+    return DynamoDBError(message, code="misconfigured", cause="another event loop")
+
+
 def timed_out(target: Target, seconds: float, *, started: bool) -> DynamoDBError:
     """Make the error for a call whose time ran out here; one that never started changed nothing."""
     what = "did not finish" if started else "found every connection busy"

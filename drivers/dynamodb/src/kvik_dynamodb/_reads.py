@@ -39,20 +39,25 @@ class Reads:
         self._together = together
         self._open: dict[str, _Group | tuple[Operation, str]] = {}  # a group only where there are several
 
+    def begin_anew(self) -> None:
+        """Share nothing with what another event loop has left."""
+        self._open = {}
+
     async def get(self, operation: Operation, key: str) -> str | None:
         """Give the value of a live item."""
         payload = self._requests.get(key, consistent=self._consistent)
         place = _ANY_KEY if self._together else key
-        opened = self._open.get(place)
+        of_this_loop = self._open
+        opened = of_this_loop.get(place)
         if opened is not None:
             if isinstance(opened, tuple):
-                opened = self._open[place] = _Group(self._read, *opened)
+                opened = of_this_loop[place] = _Group(self._read, *opened)
             return await opened.join(operation, key)
-        self._open[place] = (operation, key)
+        of_this_loop[place] = (operation, key)
         try:
             await asyncio.sleep(0)
         finally:
-            opened = self._open.pop(place)
+            opened = of_this_loop.pop(place)
             if isinstance(opened, _Group):
                 opened.is_open = False
         if isinstance(opened, _Group):

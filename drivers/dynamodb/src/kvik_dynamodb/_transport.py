@@ -37,6 +37,9 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Refuse further calls, wait a bounded time for running ones, and give everything back."""
 
+    def abandon(self) -> None:
+        """Do the same without waiting, from another event loop; this one may have ended."""
+
 
 class WireCannotServeError(DynamoDBError):
     """Say that something is configured which only the boto3 transport does; ``reason`` says what."""

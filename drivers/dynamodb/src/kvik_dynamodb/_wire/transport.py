@@ -6,10 +6,10 @@ and credentials.py.
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from botocore.httpsession import create_urllib3_context, where
@@ -32,6 +32,9 @@ from .requester import Requester, find_credentials
 from .signing import Signer
 
 
+_Configured: TypeAlias = tuple[AWSConfig, EndpointRules, ssl.SSLContext | None]
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What the AWS configuration says, and where the credentials come from."""
@@ -51,6 +54,14 @@ class _Line:
     reserved: Lane
 
 
+async def _closed_with_loop(transport: "WireTransport") -> AsyncGenerator[None]:
+    """Close a transport when the event loop ends, which asyncio.run tells asynchronous generators and nobody else."""
+    try:
+        yield
+    finally:
+        await transport.give_back(0)
+
+
 class WireTransport:
     """Send requests over pooled keep-alive connections, on the event loop that runs when it is opened."""
 
@@ -60,6 +71,9 @@ class WireTransport:
         self._target = options.target
         self._found: _Found | None = None
         self._line: _Line | None = None
+        self._finding: asyncio.Future[_Configured] | None = None
+        self._guard: AsyncGenerator[None] | None = None
+        self._loop = asyncio.get_running_loop()
         self._opening = asyncio.Lock()
         self._closed = False
         self.max_attempts: int | None = None
@@ -96,11 +110,24 @@ class WireTransport:
 
     async def close(self) -> None:
         self._closed = True
+        await self.give_back(self._options.connect_timeout + self._options.read_timeout)
+        if self._guard is not None:
+            await self._guard.aclose()
+
+    async def give_back(self, grace: float) -> None:
+        """Wait so many seconds for what is under way, then close everything."""
         if self._line is not None:
-            grace = self._options.connect_timeout + self._options.read_timeout
             await asyncio.gather(self._line.ordinary.close(grace), self._line.reserved.close(grace))
         if self._found is not None:
             self._found.credentials.close()
+
+    def abandon(self) -> None:
+        self._closed = True
+        if self._guard is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._close_soon, self._guard)
+
+    def _close_soon(self, guard: AsyncGenerator[None]) -> None:
+        self._closing = self._loop.create_task(guard.aclose())
 
     async def _wait_to_open(self, deadline: float) -> None:
         try:
@@ -115,24 +142,32 @@ class WireTransport:
             if self._closed:
                 return
             self._found = found
+            self._guard = _closed_with_loop(self)
+            await anext(self._guard)
         place = await self._place(self._found, deadline)
         if not self._closed:
             self._line = self._lay(self._found, place)
 
     async def _find(self, deadline: float) -> _Found:
-        thread = DaemonThreads(1, "kvik-dynamodb-configuration")
-        try:
-            async with asyncio.timeout_at(deadline):
-                config, rules, tls = await asyncio.get_running_loop().run_in_executor(thread, _find, self._options)
-        except TimeoutError:
-            raise out_of_time(self._target) from None
-        finally:
-            thread.shutdown(wait=False)
+        """Return what a thread finds; when its time is over for one caller, it goes on for the next."""
+        finding = self._finding = self._finding or self._begin_finding()
+        await asyncio.wait({finding}, timeout=deadline - self._loop.time())
+        if not finding.done():
+            raise out_of_time(self._target)
+        self._finding = None
+        config, rules, tls = finding.result()
         self.max_attempts = max_attempts(config)
         for setting, instead in replaced_settings(config):
             self._events.setting_replaced(setting, instead)
         credentials = CredentialSource(config.session, config.region, self._events.credentials_not_renewed)
         return _Found(config, rules, tls, credentials)
+
+    def _begin_finding(self) -> asyncio.Future[_Configured]:
+        thread = DaemonThreads(1, "kvik-dynamodb-configuration")
+        finding = self._loop.run_in_executor(thread, _find, self._options)
+        finding.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, in any case
+        thread.shutdown(wait=False)
+        return finding
 
     async def _place(self, found: _Found, deadline: float) -> Place:
         """Return where requests go, which may depend on the account that the credentials belong to."""
@@ -162,7 +197,7 @@ class WireTransport:
         return _Line(Requester(target, signer, found.credentials, events), ordinary, reserved)
 
 
-def _find(options: Options) -> tuple[AWSConfig, EndpointRules, ssl.SSLContext | None]:
+def _find(options: Options) -> _Configured:
     """Ask botocore; this reads files, and is for a thread."""
     config = read_config(options)
     check_settings(config)
