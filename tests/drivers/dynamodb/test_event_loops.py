@@ -75,8 +75,9 @@ def test_a_loop_that_ended_in_the_middle_of_a_call(store: DynamoDB) -> None:
 
     async def leave() -> None:
         await store.connect()
-        calls = [asyncio.create_task(store.get("k")) for _ in range(2)]
-        calls += [asyncio.create_task(store.increment("n", 1)) for _ in range(2)]
+        calls: list[Coroutine[Any, Any, object]] = [store.get("k"), store.get("k")]
+        calls += [store.increment("n", 1), store.increment("n", 1)]
+        _ = asyncio.gather(*calls)
         await asyncio.sleep(0)
 
     async def go_on() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import msgspec
 from botocore import xform_name
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 
 from ._aws import AWSConfig, given_session, read_config
@@ -16,6 +17,7 @@ from ._aws_settings import check_settings, max_attempts, replaced_settings
 from ._errors import BrokenReplyError, DynamoDBError, Target, closed, not_connected, timed_out
 from ._events import Events
 from ._failures import broken, translate
+from ._headers import sendable
 from ._options import Options
 from ._replies import is_well_formed
 from ._threads import DaemonThreads
@@ -178,8 +180,15 @@ def _make_client(options: Options, config: AWSConfig) -> "DynamoDBClient":
             user_agent_extra=" ".join(filter(None, agents)),
         ),
     )
+    client.meta.events.register("before-send.dynamodb", _verify_request)
     client.meta.events.register("response-received.dynamodb", partial(_verify_reply, options.partition_key_name))
     return client
+
+
+def _verify_request(request: AWSPreparedRequest, **_: object) -> None:
+    """Refuse a header with a newline, for Python's client quotes it in its error, a session's token too."""
+    for name, value in request.headers.items():
+        sendable(name.lower(), value.decode("latin-1") if isinstance(value, bytes) else str(value))
 
 
 def _is_of_the_parser(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ._errors import ConditionFailedError, DynamoDBError, Outcome, Target
+from ._headers import UnsendableError
 from ._replies import is_item
 
 
@@ -188,10 +189,16 @@ _ROWS: Mapping[str, _Row] = {
 }
 
 
+_HEADERS_OF_CREDENTIALS = frozenset({"authorization", "x-amz-security-token"})
+
+
 def translate(error: BaseException, target: Target) -> DynamoDBError:
     """Turn what a boto3 call raised into the driver's error."""
     if isinstance(error, ClientError):
         return translate_answer(error.response, target)
+    if isinstance(error, UnsendableError):
+        row = _CREDENTIALS if error.header in _HEADERS_OF_CREDENTIALS else _CONFIGURATION
+        return row.error(target, str(error))
     if _is_about_trust(error):
         return _UNTRUSTED.error(target, type(error).__name__)
     names = (base.__name__ for base in type(error).__mro__)

@@ -26,7 +26,8 @@ class Endpoint:
     @property
     def authority(self) -> str:
         """Give the host as HTTP's header has it, with the port unless it is the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        name = self.host if self.host.isascii() else self.host.encode("idna").decode()
+        host = f"[{name}]" if ":" in name else name
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 

@@ -11,7 +11,8 @@ import msgspec
 
 from .._errors import BrokenReplyError, DynamoDBError, Target, closed, credentials_too_slow
 from .._events import Events
-from .._failures import broken, no_credentials, translate_answer
+from .._failures import broken, no_credentials, translate, translate_answer
+from .._headers import UnsendableError
 from .credentials import CredentialSource, SourceClosedError
 from .http import Reply
 from .lane import Lane
@@ -80,7 +81,10 @@ class Requester:
         return credentials if code in _CLOCK_CODES and self._correct_clock(reply, skew) else None
 
     def _request(self, operation: str, body: bytes, credentials: Credentials) -> bytes:
-        return self._signer.request(operation, body, credentials, time.time() + self._skew)
+        try:
+            return self._signer.request(operation, body, credentials, time.time() + self._skew)
+        except UnsendableError as error:
+            raise translate(error, self._target) from error
 
     def _correct_clock(self, reply: Reply, used: float) -> bool:
         """Take the server's time for the right one; say whether that makes another signature than ``used``."""

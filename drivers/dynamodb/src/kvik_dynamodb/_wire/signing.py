@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+from .._headers import sendable
+
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _CONTENT_TYPE: Final = "application/x-amz-json-1.0"
 _API: Final = "DynamoDB_20120810"
 _SERVICE: Final = "dynamodb"
+_TOKEN: Final = "x-amz-security-token"  # noqa: S105 - a header's name
 _BLOCK: Final = 64  # bytes; SHA-256 works on blocks of this size
 
 
@@ -27,18 +30,24 @@ class Credentials:
 
 
 class Signer:
-    """Make signed requests to one server; ``authority`` has the port where that is not the scheme's own."""
+    """Make signed requests to one server; ``authority`` has the port where that is not the scheme's own.
+
+    Raises UnsendableError.
+    """
 
     def __init__(self, region: str, authority: str, *, agent: str) -> None:
-        self._region = region
-        self._authority = authority
-        self._agent = agent
+        self._region = sendable("x-amz-region", region)  # no header of its own, but a part of the signature's
+        self._authority = sendable("host", authority)
+        self._agent = sendable("user-agent", agent)
         self._kept_for: tuple[int, Credentials | None] = (-1, None)
         self._parts: dict[str, _Parts] = {}
         self._key = _Key("", "", region)
 
     def request(self, operation: str, body: bytes, credentials: Credentials, now: float) -> bytes:
-        """Give the bytes of a request, signed for this time, in seconds since the epoch."""
+        """Give the bytes of a request, signed for this time, in seconds since the epoch.
+
+        Raises UnsendableError for credentials that no header can carry.
+        """
         second = int(now)
         if self._kept_for != (second, credentials):
             self._kept_for = (second, credentials)
@@ -51,19 +60,21 @@ class Signer:
     def _make_parts(self, operation: str, second: int, credentials: Credentials) -> "_Parts":
         timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         date = timestamp[:8]
+        access_key = sendable("authorization", credentials.access_key)
+        sendable("authorization", credentials.secret_key)  # it signs, and with a newline nobody knows it
         if not self._key.serves(date, credentials.secret_key):
             self._key = _Key(date, credentials.secret_key, self._region)
         headers = {
             "content-type": _CONTENT_TYPE,
             "host": self._authority,
             "x-amz-date": timestamp,
-            **({"x-amz-security-token": credentials.token} if credentials.token else {}),
+            **({_TOKEN: sendable(_TOKEN, credentials.token)} if credentials.token else {}),
             "x-amz-target": f"{_API}.{operation}",
         }
         names = ";".join(headers)
         lines = [f"{name}:{value}" for name, value in headers.items()]
         scope = f"{date}/{self._region}/{_SERVICE}/aws4_request"
-        signed_by = f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature="
+        signed_by = f"{_ALGORITHM} Credential={access_key}/{scope}, SignedHeaders={names}, Signature="
         others = [f"user-agent:{self._agent}", "accept-encoding:identity", f"authorization:{signed_by}"]
         made = self._parts[operation] = _Parts(
             canonical="\n".join(["POST", "/", "", *lines, "", names, ""]).encode(),

@@ -31,7 +31,6 @@ from .lane import Lane
 from .requester import Requester, find_credentials
 from .signing import Signer
 
-
 _Configured: TypeAlias = tuple[AWSConfig, EndpointRules, ssl.SSLContext | None]
 
 
@@ -55,7 +54,7 @@ class _Line:
 
 
 async def _closed_with_loop(transport: "WireTransport") -> AsyncGenerator[None]:
-    """Close a transport when the event loop ends, which asyncio.run tells asynchronous generators and nobody else."""
+    """Close a transport when its loop ends, which asyncio.run tells asynchronous generators and nobody else."""
     try:
         yield
     finally:
