@@ -5,7 +5,10 @@ import traceback
 
 import pytest
 
-from kvik_dynamodb import DynamoDB, DynamoDBError
+from kvik_dynamodb import DynamoDBError
+from kvik_dynamodb._errors import Target
+from kvik_dynamodb._failures import translate
+from kvik_dynamodb._headers import UnsendableError
 from kvik_dynamodb._wire.dialing import Endpoint
 from kvik_dynamodb._wire.signing import Signer
 
@@ -90,14 +93,20 @@ async def test_a_region_that_cannot_be_sent(new_driver: Maker, table: str, proxy
     assert proxy.requests == []
 
 
-async def test_a_host_that_cannot_be_sent(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A configured endpoint is not one that was checked before."""
-    monkeypatch.setattr("kvik_dynamodb._wire.transport.endpoint_of", lambda *_: "http://a\x01b.example")
-    db = DynamoDB(table, "eu-west-1", transport="wire")
-    with pytest.raises(DynamoDBError, match="header host") as caught:
-        await db.connect()
-    assert (caught.value.code, caught.value.cause) == ("misconfigured", "configuration")
-    await db.close()
+@pytest.mark.parametrize(
+    ("region", "authority", "agent"),
+    [
+        ("eu-west-1\n", "localhost", "test"),
+        ("eu-west-1", "a\x01b.example", "test"),
+        ("eu-west-1", "localhost", "test\r\nx-evil: 1"),
+    ],
+)
+def test_a_configuration_that_cannot_be_sent(region: str, authority: str, agent: str) -> None:
+    """Whoever reads it has checked it before; the place where headers are joined checks all the same."""
+    with pytest.raises(UnsendableError) as caught:
+        Signer(region, authority, agent=agent)
+    error = translate(caught.value, Target("t", "", "", "pk"))
+    assert (error.code, error.cause) == ("misconfigured", "configuration")
 
 
 def test_a_host_in_other_letters() -> None:

@@ -42,7 +42,8 @@ class DaemonThreads(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - Executor's own signature
-        waiting = list(_taken(self._jobs)) if cancel_futures else []
+        first = self._stop.alive  # later, the queue holds what ends the threads
+        waiting = list(_taken(self._jobs)) if cancel_futures and first else []
         with self._lock:
             self._stop()
         for future, _ in waiting:
