@@ -320,3 +320,34 @@ async def test_a_file_that_may_not_be_written_is_told_at_connect(start: Start) -
         finally:
             directory.chmod(0o755)
         assert [file.name for file in directory.iterdir()] == ["store.db"]
+
+
+WRITE_AS_MUCH_AS_POSSIBLE = """
+import asyncio, sys, time
+from kvik_sqlite import SQLite
+
+async def main(path, name):
+    async with SQLite(path, durability="normal") as db:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        end = time.monotonic() + 1
+        async def write(task):
+            written = 0
+            while time.monotonic() < end:
+                await db.set(f"{name}-{task}-{written % 50}", "value")
+                written += 1
+            return written
+        print(sum(await asyncio.gather(*[write(task) for task in range(8)])))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_processes_that_write_share_the_lock(path: Path, start: Start) -> None:
+    """Of two processes that write as much as they can, neither has a small part of the other's share."""
+    processes = [start(WRITE_AS_MUCH_AS_POSSIBLE, path, str(number)) for number in range(2)]
+    assert [hear(process) for process in processes] == ["ready"] * 2
+    for process in processes:
+        say(process)
+    fewer, more = sorted(int(finish(process)[0]) for process in processes)
+    assert more < 3 * fewer

@@ -20,6 +20,7 @@ from ._errors import primary_code, translate
 from ._expiry import remove_expired
 from ._queue import Operation, Queue
 from ._schema import close_connection
+from ._turns import Turns
 from ._wal_limit import WALLimit
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ GROUP_BYTES = (
     1024 * 1024
 )  # of large ones, or one that is larger: what a commit adds to the WAL, and to others' wait
 EXPIRY_SECONDS = 0.001  # for removing what has expired, added to the time that the group itself has taken
-LOCK_SLICE = 0.05  # seconds of one wait for the file's lock, between two looks at deadlines and cancellations
+LOCK_SLICE = 0.002  # seconds of one wait for the file's lock, between two looks at deadlines and cancellations
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ class Writer:
         self._busy_timeout = busy_timeout
         self._clock = clock
         self._wal_limit = WALLimit(connection, path, LOCK_SLICE)
+        self._turns = Turns(connection)
         self._queue = Queue()
         self._thread = threading.Thread(target=self._serve, name="kvik-sqlite-writer", daemon=True)
         self._thread.start()
@@ -90,6 +92,7 @@ class Writer:
             else:
                 self._write(group)
             self._wal_limit.enforce()
+            self._turns.pause()
 
     def _begin(self, waiting: list[Operation[Any]]) -> list[Operation[Any]]:
         """Take the file's write lock, and return the operations that are still wanted then.
@@ -105,6 +108,7 @@ class Writer:
                 self._expire(waiting, error)
                 self._queue.add_to(waiting, GROUP_SIZE, GROUP_BYTES)
             else:
+                self._turns.look()
                 return [each for each in waiting if each.begin()]
         return []
 
