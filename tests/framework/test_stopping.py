@@ -63,6 +63,14 @@ async def body(ctx):
 def body_in_thread(ctx):
     return len(ctx.wait(ctx.body()))
 
+@app.post("/request-in-thread")
+def request_in_thread(ctx):
+    return len(ctx.wait(ctx.request.body()))
+
+@app.post("/no-body-in-thread")
+def no_body_in_thread(ctx):
+    return "not read"
+
 @app.get("/events")
 async def events(ctx):
     return Stream(endless(), content_type="text/event-stream")
@@ -449,3 +457,26 @@ def test_a_hang_up_changes_nothing(main: Path, tmp_path: Path, workers: str) -> 
 def _children(running: Program) -> list[int]:
     pid = running.process.pid
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()]
+
+
+# Clients that send slowly
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 10\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n5\r\n"])
+def test_a_client_that_sends_slowly_holds_no_thread(running: Program, head: bytes) -> None:
+    """`def` handlers run while more slow bodies come than there are threads, and begin when theirs is whole."""
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(_connect(running)) for _ in range(50)]
+        for client in slow:
+            client.sendall(b"POST /body-in-thread HTTP/1.1\r\n" + HOST + head + b"12345")
+        with running.client() as client_:
+            for content in (b"123", b"", b"x" * 100_000):
+                answer = client_.post("/body-in-thread", content=content, timeout=10)
+                assert answer.json() == {"data": len(content)}
+            assert client_.post("/request-in-thread", content=b"123").json() == {"data": 3}
+            assert client_.post("/body-in-thread", content=b"x" * 5_000_000).status_code == 413
+            assert client_.post("/no-body-in-thread", content=b"x" * 5_000_000).status_code == 201
+        slow[0].sendall(b"\r\n5\r\n67890\r\n0\r\n\r\n" if b"chunked" in head else b"67890")
+        received = b""
+        while b'{"data":10}' not in received:
+            received += slow[0].recv(4096)

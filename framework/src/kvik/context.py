@@ -112,7 +112,7 @@ class Context:
     @property
     def request(self) -> Request:
         """Give the request as Starlette's Request, for what this class has no word for."""
-        return Request(self._source.scope, self._source)
+        return Request(self._source.scope, self._source if self._body is None else self._body.receive)
 
     def header(self, name: str) -> str:
         """Return a header of the request, "" if it was not sent."""
@@ -170,6 +170,10 @@ class Context:
         """
         bound: T = bind_query(self._parsed_query(), kind)
         return bound
+
+    async def _read_ahead(self) -> None:
+        """Read the body before the handler asks for it."""
+        await self._the_body().read_ahead()
 
     def _the_body(self) -> Body:
         if self._body is None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from ..errors import HTTPError
 from .forms import Form, parse_multipart
@@ -19,7 +19,17 @@ class Body:
     client goes away.
     """
 
-    __slots__ = ("_declared", "_form", "_limit", "_receive", "_size", "_started", "_whole")
+    __slots__ = (
+        "_declared",
+        "_form",
+        "_is_ahead",
+        "_limit",
+        "_receive",
+        "_refusal",
+        "_size",
+        "_started",
+        "_whole",
+    )
 
     def __init__(self, receive: Receive, limit: int, *, declared: str) -> None:
         self._receive = receive
@@ -28,6 +38,8 @@ class Body:
         self._size = 0
         self._started = False
         self._whole: bytes | None = None
+        self._is_ahead = False
+        self._refusal: HTTPError | None = None
         self._form: Form | None = None
 
     async def read(self) -> bytes:
@@ -40,6 +52,21 @@ class Body:
                 chunks.append(chunk)
             self._whole = b"".join(chunks)
         return self._whole
+
+    async def read_ahead(self) -> None:
+        """Read all of it before anybody asks; a refusal is raised to whoever does."""
+        try:
+            await self.read()
+            self._is_ahead = True
+        except HTTPError as refusal:
+            self._refusal = refusal
+
+    async def receive(self) -> Message:
+        """Receive the next message, or what was read ahead."""
+        if self._is_ahead and self._whole is not None:
+            self._is_ahead = False
+            return {"type": "http.request", "body": self._whole, "more_body": False}
+        return await self._receive()
 
     async def multipart(self, content_type: str) -> Form:
         """Read it as multipart/form-data; HTTPError 400 where it is none. `close` closes its files."""
@@ -64,6 +91,8 @@ class Body:
             yield chunk
 
     def _start(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
         if self._started:
             raise RuntimeError("the request's body is gone: it was read as a multipart form, or refused")
         self._started = True

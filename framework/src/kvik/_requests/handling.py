@@ -107,10 +107,13 @@ class Handling:
         if endpoint.is_coroutine:
             work = until_client_leaves(endpoint.target, context, incoming)
         else:
-            work = self._call_in_thread(endpoint, context)
+            work = self._call_in_thread(endpoint, context, incoming)
         return work if self._seconds is None else _within(self._seconds, work)
 
-    async def _call_in_thread(self, endpoint: Endpoint, context: Context) -> Any:
+    async def _call_in_thread(self, endpoint: Endpoint, context: Context, incoming: Incoming) -> Any:
+        headers = incoming.headers
+        if b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
+            await context._read_ahead()  # a client that sends slowly keeps no thread
         bound: dict[str, Any] = {}
 
         def call(context: Context) -> Any:
