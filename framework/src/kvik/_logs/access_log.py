@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 _SERVER_ERROR = 500
 _PROBES = "/.well-known/"
 _LONGEST_KEPT = 256
+_LONGEST_TEXT = 512
+"""Characters that are shown of what a client sent."""
+
+_LONGEST_LINE = 2048
+"""Characters of a line that is put together here; others may be too long in bytes."""
+
 _LEVELS = {logging.INFO: "INFO", logging.ERROR: "ERROR"}
 
 
@@ -51,9 +57,9 @@ def _fields(outgoing: "Outgoing") -> dict[str, Any]:
         "start_time": rfc3339(time.time() - outgoing.seconds),
         "response_time": int(outgoing.seconds * 1_000_000),
         "method": outgoing.method,
-        "user_agent": outgoing.headers.get(b"user-agent", b"").decode("latin-1"),
+        "user_agent": _shortened(outgoing.headers.get(b"user-agent", b"").decode("latin-1")),
         "ip": outgoing.ip,
-        "uri": outgoing.path,
+        "uri": _shortened(outgoing.path),
         "response": outgoing.status,
     }
 
@@ -74,14 +80,21 @@ def _text(level: int, outgoing: "Outgoing") -> str | None:
     except (ValueError, TypeError, AttributeError):  # lone surrogates, from a server that lets them pass
         return None
     after, before = "%06d" % microseconds, "%06d" % ((microseconds - took) % 1_000_000)  # noqa: UP031 - the fastest
-    return (
+    line = (
         f'{{"level":"{_LEVELS[level]}","time":"{ended}.{after}Z","message":"request",'
         f'"trace_id":"{trace}","span_id":"{span}","start_time":"{began}.{before}Z","response_time":{took},'
         f'{who},"uri":{uri},"response":{outgoing.status}}}'
     )
+    return line if len(line) <= _LONGEST_LINE else None
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
 
 
 def _quoted(text: str) -> str:
+    if len(text) > _LONGEST_TEXT:
+        text = _shortened(text)
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
     return visible(msgspec.json.encode(text).decode())

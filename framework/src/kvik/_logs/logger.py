@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import logging
 import sys
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 import structlog
 
 from .bound_values import bound_values
 from .log_json import to_json
 from .log_line import line_of
-from .log_values import ascii_only
+from .output import write_text
 
 _UNIT = 10
 """The standard library's levels are multiples of it."""
@@ -53,7 +53,7 @@ class Sink:
         """Write one line; it is lost where nobody reads any more or the disk is full, and the service goes on."""
         if self._waiting:
             self.flush()
-        _write(sys.stderr if number >= logging.ERROR else sys.stdout, line + "\n")
+        write_text(sys.stderr if number >= logging.ERROR else sys.stdout, line + "\n")
 
     def write_soon(self, line: str) -> None:
         """Write one line to stdout, before the next of any other kind and when the event loop comes round."""
@@ -65,7 +65,7 @@ class Sink:
         """Write the lines that wait, all at once."""
         lines, self._waiting = self._waiting, []
         if lines:
-            _write(sys.stdout, "\n".join(lines) + "\n")
+            write_text(sys.stdout, "\n".join(lines) + "\n")
 
 
 class TurnSink:
@@ -81,17 +81,6 @@ class TurnSink:
             self._sink.write(number, line)
         else:
             self._sink.write_soon(line)
-
-
-def _write(stream: TextIO | None, text: str) -> None:
-    try:
-        try:
-            stream.write(text)  # type: ignore[union-attr] # AttributeError is caught
-        except UnicodeEncodeError:
-            stream.write(ascii_only(text))  # type: ignore[union-attr] # it has been asked before
-        stream.flush()  # type: ignore[union-attr] # as above
-    except (OSError, ValueError, AttributeError):  # gone or full; closed; a program without streams
-        pass
 
 
 class Logger(structlog.BoundLoggerBase):

@@ -11,9 +11,10 @@ from typing import cast
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from .log_json import to_json
+from .log_json import to_json, to_json_within
 from .log_line import NO_IDS, request_ids
 from .logger import Level, Logger, Sink, TurnSink
+from .output import WHOLE
 
 __all__ = ["NO_IDS", "Logging", "request_ids"]
 
@@ -48,6 +49,11 @@ class Logging:
     def _logger(self, sink: Sink | TurnSink) -> FilteringBoundLogger:
         logger = structlog.wrap_logger(sink, processors=self._processors, wrapper_class=Logger, context_class=dict)
         return cast("FilteringBoundLogger", logger.bind())
+
+    def share_output(self) -> None:
+        """Keep lines so short that those of several processes do not mix."""
+        if not self.on_terminal:
+            self._processors[:] = [to_json_within(WHOLE - 1)]
 
     @property
     def level(self) -> str:

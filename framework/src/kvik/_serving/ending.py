@@ -11,6 +11,8 @@ from typing import NoReturn
 
 from structlog.typing import FilteringBoundLogger
 
+from .._logs.output import finish
+
 _SHORTEST = 0.001
 """Seconds; a timer of 0 would never go off."""
 
@@ -57,6 +59,7 @@ class Overdue:
 def end_at_once(status: int) -> NoReturn:
     """End the process without the interpreter's own end, which waits for threads."""
     flush_output()
+    finish()
     os._exit(status)
 
 

@@ -15,6 +15,7 @@ import uvicorn
 
 from .._container import Container
 from .._lifecycle import STOP_HOOKS_TIMEOUT
+from .._logs.output import catch_up
 from .._stores import CLOSE_TIMEOUT
 from .._traces.tracing import FLUSH_TIMEOUT
 from .ending import HANGUP_SIGNALS, Overdue, end_at_once, stop_signals
@@ -107,6 +108,11 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what uvicorn does ten times a second, and write log lines for which there was no room."""
+        catch_up()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop, and say so."""

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from structlog.typing import FilteringBoundLogger
 
+from .._logs.output import catch_up
 from .._metrics.worker_metrics import WorkersMetrics
 from .ending import HANGUP_SIGNALS, STOP_SIGNALS, end_at_once, flush_output, stop_signals
 
@@ -34,6 +35,7 @@ SUPERVISED_SIGNALS = (*STOP_SIGNALS, *HANGUP_SIGNALS, signal.SIGUSR1, signal.SIG
 _READ = 64 * 1024
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
+_LOG_RETRY = 0.1
 _SETTLED = 30.0
 """Seconds after which a worker's death counts as the first one again."""
 
@@ -96,6 +98,7 @@ class Supervisor:
         self._stopping = False
         self._deadline: float | None = None  # when what has not stopped is killed
         self._status = 0
+        self._log_is_behind = False
         # Not epoll, which lives in the kernel: a forked child would hold a copy of it.
         self._selector = selectors.PollSelector()
         self._wakeup, self._wakeup_writer = socket.socketpair()
@@ -119,6 +122,7 @@ class Supervisor:
 
     def _step(self) -> None:
         """Wait until something happens, and see to it."""
+        self._log_is_behind = not catch_up()
         for key, _ in self._selector.select(self._seconds_to_wait()):
             key.data()
         for worker in self._workers[:]:  # after the signals: what ends by Ctrl-C has not died unexpectedly
@@ -129,6 +133,8 @@ class Supervisor:
         times = [*self._metrics.deadlines, *(replacement.due for replacement in self._replacements)]
         if self._deadline is not None:
             times.append(self._deadline)
+        if self._log_is_behind:
+            times.append(time.monotonic() + _LOG_RETRY)
         return max(0, min(times) - time.monotonic()) if times else None
 
     def _keep_appointments(self) -> None:

@@ -30,6 +30,7 @@ def serve_with_workers(config: uvicorn.Config, container: Container, listener: s
     """
     config.load()  # once for all of them: the modules, and the certificate with its keys for TLS sessions
     config.http_protocol_class = _with_a_rest(config.http_protocol_class)  # type: ignore[assignment] # it is called
+    container.logging.share_output()
     settings = container.settings
     rest_of_stop = longest_after_grace(container)
 
