@@ -15,7 +15,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TextIO
 
 from .log_json import to_json
@@ -74,7 +74,7 @@ class Output:
         """Write as many lines as there is room for, and return the rest."""
         try:
             while lines:
-                lines = lines[self._write(_first_of(lines)) :]
+                lines = lines[self._write(lines if len(lines) <= WHOLE else _first_of(lines)) :]
         except BlockingIOError:
             return lines
         except OSError:  # nobody reads any more
@@ -83,9 +83,7 @@ class Output:
 
 
 def _first_of(lines: bytes) -> bytes:
-    """Return what can be written whole; the first line alone where that is longer."""
-    if len(lines) <= WHOLE:
-        return lines
+    """Return as many lines as can be written whole; the first one alone where that is longer."""
     end = lines.rfind(b"\n", 0, WHOLE) + 1
     return lines[: end or lines.find(b"\n") + 1 or len(lines)]
 
@@ -143,7 +141,7 @@ def _writer(descriptor: int, mode: int) -> Callable[[bytes], int] | None:
         own = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:  # not Linux, or another user's
         return lambda data: _write_if_writable(descriptor, data)
-    return lambda data: os.write(own, data)
+    return partial(os.write, own)
 
 
 def _write_if_writable(descriptor: int, data: bytes) -> int:
