@@ -1,6 +1,8 @@
 """Work that goes on after an answer: started behind it, outliving its client, awaited at the stop."""
 
 import asyncio
+import contextvars
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -20,6 +22,8 @@ class BackgroundWork:
         self._logger = logger
         self._threads = threads
         self._tasks: set[asyncio.Task[None]] = set()
+        self.is_closed = False
+        """The app has stopped, with its stores."""
 
     @property
     def is_busy(self) -> bool:
@@ -32,11 +36,23 @@ class BackgroundWork:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def start_from_anywhere(
+        self, loop: asyncio.AbstractEventLoop, function: Callable[..., Any], args: tuple[Any, ...]
+    ) -> None:
+        """Run a function, from the loop's thread or from another; RuntimeError when the app has stopped."""
+        if self.is_closed:
+            raise RuntimeError("the app has stopped; background work has to be started before")
+        if asyncio._get_running_loop() is loop:  # noqa: SLF001 - the public function raises where there is none
+            self.start(function, args)
+        else:
+            loop.call_soon_threadsafe(self.start, function, args, context=contextvars.copy_context())
+
     async def drain(self, seconds: float) -> bool:
         """Wait until all is done, at most so long, then cancel the rest; return whether nothing was cut."""
-        if not self._tasks:
-            return True
-        _, late = await asyncio.wait(self._tasks, timeout=seconds)
+        ends_at = time.monotonic() + seconds
+        while self._tasks and (left := ends_at - time.monotonic()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)  # which may have started more
+        late = list(self._tasks)
         for task in late:
             task.cancel()
         if late:

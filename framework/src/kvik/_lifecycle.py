@@ -1,6 +1,7 @@
 """Start and stop of an app: stores and hooks, in order, and back again."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -87,6 +88,7 @@ class Lifecycle:
         self._container.remote_level.start()
         self._container.health.forget()
         self._container.stopping = asyncio.Event()
+        self._container.background.is_closed = False
         self._container.tracing.start()
         await self._container.stores.connect()
         for hook in self.start_hooks:
@@ -97,16 +99,18 @@ class Lifecycle:
         self._container.stopping.set()
         self._container.remote_level.stop()
         settings = self._container.settings
-        await self._container.background.drain(
-            0 if self._container.cutting_off else settings.shutdown_grace_period
-        )
+        background = self._container.background
+        await background.drain(0 if self._container.cutting_off else settings.shutdown_grace_period)
         await self._container.mounted.stop()
+        ends_at = time.monotonic() + STOP_HOOKS_TIMEOUT
         try:
             async with asyncio.timeout(STOP_HOOKS_TIMEOUT):
                 for hook in self.stop_hooks:
                     await self._run_safely(hook)
         except TimeoutError:
             self._container.logger.error("stop_hooks.timeout", seconds=STOP_HOOKS_TIMEOUT)
+        await background.drain(ends_at - time.monotonic())  # what the stop hooks have started
+        background.is_closed = True
         await self._container.stores.close()
         await self._container.tracing.stop()
         self._container.handler_threads.close()

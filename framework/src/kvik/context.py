@@ -59,7 +59,7 @@ class Context:
         self._found = found
         self._websocket = websocket
         self._waits: Waits | None = None  # made for a handler that waits, or may
-        self._background: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = ()
+        self._background: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] | None = ()
         self._headers: Headers | None = None
         self._query: list[tuple[str, str]] | None = None
         self._body: Body | None = None
@@ -68,7 +68,9 @@ class Context:
     def _without_request(cls, container: "Container") -> Self:
         """Make the Context of a hook."""
         nothing = NoRequest()
-        return cls(container, nothing, nothing)
+        context = cls(container, nothing, nothing)
+        context._start_background()
+        return context
 
     # The request
 
@@ -241,16 +243,22 @@ class Context:
         return self._the_waits().wait(awaitable)
 
     def background(self, function: Callable[..., Any], *args: Any) -> None:
-        """Run a function, `async def` or `def`, behind the answer, if the handler returns one.
+        """Run a function, `async def` or `def`, after the response is sent, if the handler returns one.
 
-        It goes on when the client leaves, and at its stop the app waits for it, within SHUTDOWN_GRACE_PERIOD.
-        What it raises is logged.
+        It starts at once where there is no response to wait for: in a WebSocket's handler, in a hook, and in
+        background work itself. It goes on when the client leaves, and at its stop the app waits for it, within
+        SHUTDOWN_GRACE_PERIOD. What it raises is logged. Raises RuntimeError when the app has stopped.
         """
-        self._background += ((function, args),)
+        if self._background is None:
+            self._container.background.start_from_anywhere(self._source.loop, function, args)
+        else:
+            self._background += ((function, args),)
 
     def _start_background(self) -> None:
-        """Start what `background` was given; called when the handler has returned."""
-        for function, args in self._background:
+        """Start what `background` was given, and whatever it will be given at once; called after the response."""
+        waiting, self._background = self._background, None
+        for function, args in waiting or ():
+            self._waits = None  # those of the handler are over
             self._container.background.start(function, args)
 
     def _close(self) -> None:

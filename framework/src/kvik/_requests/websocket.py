@@ -91,6 +91,7 @@ class WebSockets:
             return
         incoming = ASGIIncoming(scope, receive, self._container.client_watch)
         context = Context(self._container, incoming, Handshake(request_ids.get()[0], match), websocket)
+        context._start_background()
         await self._handle(endpoint, context, websocket, receive)
 
     async def _handle(self, endpoint: Endpoint, context: Context, websocket: WebSocket, receive: Receive) -> None:
