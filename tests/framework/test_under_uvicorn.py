@@ -3,7 +3,10 @@
 import asyncio
 import contextvars
 import json
+import signal
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,11 +19,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kvik import App, Context
-from support import START_TIMEOUT, program, serving, until
+from support import END_TIMEOUT, START_TIMEOUT, program, serving, until
 
 PROGRAM = """
 import asyncio
-from kvik import App
+from kvik import App, Stream
 
 app = App()
 
@@ -33,6 +36,25 @@ async def slow(ctx):
     ctx.logger.info("begun")
     await asyncio.sleep(0.5)
     return "slow"
+
+@app.get("/events")
+async def events(ctx):
+    async def endless():
+        try:
+            while True:
+                yield "tick"
+                await asyncio.sleep(0.02)
+        finally:
+            ctx.logger.info("source closed")
+    return Stream(endless(), content_type="text/event-stream")
+
+@app.get("/text")
+async def text(ctx):
+    return Stream((await events(ctx)).source)
+
+@app.on_stop
+async def stop(ctx):
+    ctx.logger.info("stop hook")
 """
 KVIKS = b'{"error":{"message":"malformed request'
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -208,6 +230,119 @@ def test_it_ends_as_uvicorn_does(main: Path, tmp_path: Path) -> None:
         running.terminate()
         assert answer.result().json() == {"data": "slow"}
     assert "Application shutdown complete" in running.output
+
+
+_SERVER = """
+import asyncio, signal, sys
+from main import app
+
+async def main():
+    stop, inbox, scope = asyncio.Event(), asyncio.Queue(), {"type": "lifespan", "asgi": {}, "state": {}}
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    started = asyncio.Event()
+    async def note(message):
+        started.set()
+    lifespan = asyncio.create_task(app(scope, inbox.get, note))
+    await inbox.put({"type": "lifespan.startup"})
+    await started.wait()
+    async def receive():
+        await asyncio.Event().wait()
+    async def send(message):
+        print(message["type"], flush=True)
+    scope = {"type": "http", "asgi": {}, "http_version": "1.1", "method": "GET", "path": "/events", "raw_path":
+        b"/events", "query_string": b"", "headers": [], "client": None, "root_path": "", "scheme": "http"}
+    request = asyncio.create_task(app(scope, receive, send))
+    await stop.wait()
+    await request  # as Hypercorn does from Python 3.12 on, for ever
+    await inbox.put({"type": "lifespan.shutdown"})
+    await lifespan
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--http", "h11"], ["--loop", "asyncio", "--http", "httptools"]])
+@pytest.mark.usefixtures("both_engines")
+def test_streams_of_events_end_at_its_stop(main: Path, tmp_path: Path, options: list[str]) -> None:
+    """SIGTERM ends the streams of events, though uvicorn waits for all requests before it tells the app."""
+    with (
+        program(main, tmp_path, uvicorn=["--no-access-log", *options]) as running,
+        running.client() as client,
+        client.stream("GET", "/events") as answer,
+    ):
+        lines = answer.iter_lines()
+        assert next(lines) == "data: tick"
+        running.process.send_signal(signal.SIGTERM)
+        assert {*lines} <= {"data: tick", ""}
+        running.process.wait(END_TIMEOUT)
+    messages = [event["message"] for event in running.events]
+    assert messages.index("source closed") < messages.index("stop hook")
+
+
+def test_streams_of_events_end_under_a_server_that_uses_its_loop_for_signals(main: Path, tmp_path: Path) -> None:
+    """The same under a server like Hypercorn, whose signals come through its event loop."""
+    server, log = tmp_path / "server.py", tmp_path / "log"
+    server.write_text(_SERVER)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, str(server)], cwd=main.parent, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        until(lambda: "http.response.body" in log.read_text())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(END_TIMEOUT) == 0
+    finally:
+        process.kill()
+        process.wait(END_TIMEOUT)
+    assert "stop hook" in log.read_text()
+
+
+def test_other_streams_end_by_uvicorns_own_limit(main: Path, tmp_path: Path) -> None:
+    """A stream without end that is none of events is uvicorn's to cut: by --timeout-graceful-shutdown."""
+    options = ["--no-access-log", "--timeout-graceful-shutdown", "1"]
+    with (
+        program(main, tmp_path, uvicorn=options) as running,
+        running.client() as client,
+        client.stream("GET", "/text") as answer,
+    ):
+        pieces = answer.iter_raw()
+        assert next(pieces) == b"tick"
+        running.process.send_signal(signal.SIGTERM)
+        with pytest.raises(httpx.RemoteProtocolError):
+            for _ in pieces:
+                pass
+        running.process.wait(END_TIMEOUT)
+    messages = [event["message"] for event in running.events]
+    assert messages.index("source closed") < messages.index("stop hook")
+
+
+def test_the_servers_signal_handlers_are_put_back() -> None:
+    """When the app has stopped, SIGINT is handled as before; a handler that came later is left alone."""
+
+    async def run(*, replaced: bool) -> Any:
+        app, messages = App(), asyncio.Queue[dict[str, Any]]()
+        started = asyncio.Event()
+
+        async def send(_: Any) -> None:
+            started.set()
+
+        lifespan = asyncio.create_task(app({"type": "lifespan"}, messages.get, send))
+        await messages.put({"type": "lifespan.startup"})
+        await started.wait()
+        during = signal.getsignal(signal.SIGINT)
+        if replaced:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        await messages.put({"type": "lifespan.shutdown"})
+        await lifespan
+        return during
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        for replaced in (False, True):
+            assert asyncio.run(run(replaced=replaced)) is not before
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_its_workers_serve_directly_too(main: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from ._exits import as_error
 from ._mounted import OPENS_NO_PORT
 from ._requests.forgotten_awaits import report_forgotten_awaits, stop_reporting
 from ._signatures import name_of
+from ._stop_signals import StopSignals
 from ._threads import asynchronous
 from .context import Context
 
@@ -29,6 +30,7 @@ class Lifecycle:
         self.start_hooks: list[Hook] = []
         self.stop_hooks: list[Hook] = []
         self._running = False
+        self._stop_signals = StopSignals()
 
     def check_not_started(self, what: str) -> None:
         """Raise RuntimeError where something is added to an app that has started, which would not take it up."""
@@ -89,6 +91,8 @@ class Lifecycle:
         self._container.health.forget()
         self._container.stopping = asyncio.Event()
         self._container.background.is_closed = False
+        if not self._container.has_own_server:
+            self._stop_signals.watch(self._container.stopping)
         self._container.tracing.start()
         await self._container.stores.connect()
         for hook in self.start_hooks:
@@ -97,6 +101,7 @@ class Lifecycle:
 
     async def _stop(self) -> None:
         self._container.stopping.set()
+        self._stop_signals.unwatch()
         self._container.remote_level.stop()
         settings = self._container.settings
         background = self._container.background
