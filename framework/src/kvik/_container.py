@@ -14,6 +14,7 @@ from ._mounted import MountedApps
 from ._observers import Observers
 from ._requests.failures import Failure, failure_of
 from ._requests.interruption import ClientWatch
+from ._requests.loop_watch import LoopWatch
 from ._stores import Stores
 from ._threads import WorkerThreads
 from ._traces.tracing import Tracing
@@ -65,6 +66,7 @@ class Container:
         self.stores = Stores(self.logger, self.observers)
         self.stores.offer("use_metrics", self.metrics)
         self.tracing = Tracing(self.settings, self.logger, self.observers, self.stores)
+        self.loop_watch = LoopWatch(self.logger, self.settings.loop_blocked_after)
         self.health = HealthChecks(self.logger)
         self.handler_threads = WorkerThreads(self.settings.handler_threads, "kvik-handler")
         self.background = BackgroundWork(self.logger, self.handler_threads)

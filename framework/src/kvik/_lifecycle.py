@@ -98,11 +98,13 @@ class Lifecycle:
         for hook in self.start_hooks:
             await self._run(hook)
         await self._container.mounted.start()
+        self._container.loop_watch.start()
 
     async def _stop(self) -> None:
         self._container.stopping.set()
         self._stop_signals.unwatch()
         self._container.remote_level.stop()
+        self._container.loop_watch.stop()
         settings = self._container.settings
         background = self._container.background
         await background.drain(0 if self._container.cutting_off else settings.shutdown_grace_period)

@@ -119,6 +119,7 @@ class Settings:
     http_workers: int = _setting(parse_workers, 1)
     handler_threads: int = _setting(parse_count, 40)
     request_timeout: float | None = _setting(parse_optional_timeout, None)
+    loop_blocked_after: float | None = _setting(parse_optional_timeout, 0.1)
     shutdown_grace_period: float = _setting(parse_duration, 30.0)
     cert_file: str | None = _setting(str, None)
     key_file: str | None = _setting(str, None)
