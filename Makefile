@@ -12,7 +12,7 @@ BENCHES := bench_http bench_dynamodb bench_kv bench_routes bench_connections ben
 EXTRAS := [testing,tracing]
 PORT := $(or $(HTTP_PORT),8000)
 
-.PHONY: help setup run test lint format bench $(BENCHES) bench_instructions durability soak standalone clean
+.PHONY: help setup run test lint format bench $(BENCHES) bench_instructions durability soak dist standalone clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -66,8 +66,14 @@ durability: $(STAMP) ## kill a hundred processes that write to SQLite; nothing a
 soak: $(STAMP) ## send 200 000 operations to DynamoDB through random faults; no promise may be broken; needs npm
 	$(BIN)/python -m pytest -m soak -s $(ARGS)
 
+dist: $(STAMP) ## build wheels and sdists of all distributions into dist/, and check what an index would show of them
+	rm -rf dist
+	@for project in $(PROJECTS); do $(BIN)/python -m build --no-isolation --outdir dist $$project >/dev/null || exit 1; done
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
 standalone: $(STAMP) ## install each driver alone in an empty environment and use it there
 	$(BIN)/python -m pytest -m standalone $(ARGS)
 
 clean: ## remove what the other verbs have made
-	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) dist .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

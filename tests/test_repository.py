@@ -1,6 +1,7 @@
 """What holds for the repository as a whole: who imports whom, and that each driver stands alone."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -73,6 +74,36 @@ def test_every_package_is_typed_and_described() -> None:
         assert list(folder.glob("src/*/py.typed")), folder
         assert (folder / project["readme"]).stat().st_size > 200
         assert project["license"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize("folder", DISTRIBUTIONS, ids=lambda path: path.name)
+def test_a_distribution_says_where_it_comes_from(folder: Path) -> None:
+    """Each carries the licence, an author, addresses of the project, and its one version as `__version__`."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["license-files"] == ["LICENSE"]
+    assert (folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    assert project["authors"]
+    assert {"Homepage", "Source", "Issues", "Changelog", "Documentation"} <= set(project["urls"])
+    (package,) = [path.parent for path in folder.glob("src/*/__init__.py")]
+    module = importlib.import_module(package.name)
+    assert module.__version__ == project["version"]
+    versions = {
+        tomllib.loads((each / "pyproject.toml").read_text())["project"]["version"] for each in DISTRIBUTIONS
+    }
+    assert versions == {project["version"]}
+
+
+@pytest.mark.parametrize("folder", DISTRIBUTIONS, ids=lambda path: path.name)
+def test_no_link_of_a_readme_is_dead_on_an_index_page(folder: Path) -> None:
+    """An index shows the README by itself: links are whole addresses of what the repository has, or in-page."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    text = (folder / project["readme"]).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        page, _, anchor = target.partition("#")
+        assert page.startswith("https://") or (not page and anchor), target
+        source = project["urls"]["Source"]
+        if page.startswith(source):
+            assert (ROOT / re.sub(rf"{source}/(blob|tree)/main/", "", page)).exists(), target
 
 
 _USES = {

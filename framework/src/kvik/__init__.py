@@ -42,6 +42,8 @@ from .memory import MemoryStore
 from .metrics import Metrics
 from .responses import Event, File, Raw, Redirect, Response, Stream
 
+__version__ = "0.1.0"
+
 __all__ = [
     "KEEP",
     "KV",

@@ -181,18 +181,17 @@ class DirectConnection(Connection):
         self.server_state.total_requests += 1
         self.flow.resume_reading()
         exchange, _ = self.pipeline.pop()
-        self._start(exchange, at_once=False)
+        self._context.copy().run(self._start, exchange, at_once=False)  # here the request before is still current
 
     def _start(self, exchange: Exchange, *, at_once: bool) -> None:
         """Start a request's task, which runs now until it waits for something, where Python has such tasks."""
         self._in_work = exchange
         if sys.version_info >= (3, 12):  # whatever factory of tasks the loop has: pipelined requests would recurse
-            context = self._context.copy()
-            task = asyncio.Task(exchange.run(), loop=self.loop, eager_start=at_once, context=context)
+            task = asyncio.Task(exchange.run(), loop=self.loop, eager_start=at_once)
             if task.done():
                 return
         else:
-            task = self.loop.create_task(exchange.run(), context=self._context.copy())
+            task = self.loop.create_task(exchange.run())
         exchange.task = task
         self.tasks.add(task)
 

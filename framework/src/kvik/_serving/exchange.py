@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Scope, Send
+from structlog.contextvars import clear_contextvars
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from .._logs.logging import NO_IDS, request_ids
@@ -87,6 +88,8 @@ class Exchange(Outgoing):
         """Serve the request, in a task of its own; whatever happens is told to the client as uvicorn does."""
         connection = self._connection
         try:
+            if request_ids.get() is not NO_IDS:  # of a request in whose task the reading was resumed
+                clear_contextvars()
             ids = new_ids(self.headers)
             self.correlation_id = ids[0]
             request_ids.set(ids)  # the task's context is the request's own
