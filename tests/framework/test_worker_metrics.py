@@ -181,6 +181,9 @@ async def test_the_app_is_named_once(shared: _Running) -> None:
         (b"GET /metrics?name=x HTTP/1.0\r\n\r\n", b"200"),
         (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"404"),
         (b"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", b"405"),
+        (b"CONNECT /metrics HTTP/1.1\r\nHost: a\r\n\r\n", b"405"),
+        (b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", b"200"),
+        (b"GET /metrics HTTP/2.0\r\nHost: a\r\n\r\n", b"400"),
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET /metrics HTTP/1.1\r\nA: " + b"a" * 17_000, b"431"),
         (b"GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text; version=x\r\n\r\n", b"200"),
@@ -193,10 +196,12 @@ async def test_only_the_metrics_are_served(shared: _Running, request_: bytes, st
 
 
 async def test_head_has_no_body(shared: _Running) -> None:
-    """HEAD is answered like GET, without the page."""
-    head, _, body = (await shared.ask(b"HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n")).partition(b"\r\n\r\n")
-    assert b"Content-Length: " in head
-    assert not body
+    """HEAD is answered like GET, without the page, or the words that refuse it."""
+    for target in (b"/metrics", b"/other"):
+        answer = await shared.ask(b"HEAD " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b"Content-Length: " in head
+        assert not body
 
 
 async def test_silent_clients_hold_nobody_up(shared: _Running) -> None:

@@ -135,7 +135,7 @@ class WorkersMetrics:
             self._drop(client)
             return
         if client.refusal is not None:
-            self._send(client, _reply(client.refusal))
+            self._send(client, _reply(client.refusal, with_body=client.method != b"HEAD"))
         elif client.is_complete:
             self._selector.unregister(client.connection)
             client.awaited = self._ask()
@@ -200,8 +200,9 @@ class _Client:
             raise EOFError
         self._size += len(data)
         try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            with contextlib.suppress(httptools.HttpParserUpgrade):  # to be ignored (RFC 9110, 7.8)
+                self._parser.feed_data(data)
+        except httptools.HttpParserError:
             self.refusal = HTTPStatus.BAD_REQUEST
         if self._size > _MOST_HEAD and not self.is_complete:
             self.refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -220,7 +221,9 @@ class _Client:
     def on_headers_complete(self) -> None:
         """Decide about the request: nothing that can be asked for has a body."""
         self.is_complete = True
-        if self._target.partition(b"?")[0] != b"/metrics":
+        if self._parser.get_http_version() not in {"1.0", "1.1"}:
+            self.refusal = HTTPStatus.BAD_REQUEST
+        elif self._target.partition(b"?")[0] != b"/metrics":
             self.refusal = HTTPStatus.NOT_FOUND
         elif self.method not in {b"GET", b"HEAD"}:
             self.refusal = HTTPStatus.METHOD_NOT_ALLOWED
