@@ -96,6 +96,16 @@ async def _pieces(*pieces: str) -> AsyncIterator[str]:
         yield piece
 
 
+class _Nothing:
+    """Middleware that does nothing."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
 # Statuses without a body
 
 
@@ -159,6 +169,53 @@ async def test_an_empty_response_says_so(result: Any, method: str) -> None:
     assert answer.all("content-length") == expected
 
 
+@pytest.mark.parametrize("pieces", [(), ("",), ("a", "bc")], ids=len)
+async def test_a_body_that_is_sent_at_once_has_a_length(pieces: tuple[str, ...]) -> None:
+    """What an application sends as a whole has its length and no chunks, though it does not name one."""
+
+    async def mounted(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": "".join(pieces).encode()})
+
+    app = App()
+    app.mount("/mounted", mounted)
+    app.get("/none")(_handler(Stream(_pieces())))
+    async with serving(app) as client:
+        answer = await _ask_twice(client, path="/mounted")
+        assert (answer.body, answer.all("content-length")) == ("".join(pieces).encode(), [str(len(answer.body))])
+        empty = await _ask_twice(client, path="/none")
+        assert (empty.body, empty.all("content-length"), empty.all("transfer-encoding")) == (b"", ["0"], [])
+
+
+@pytest.mark.parametrize("around", [None, _Nothing])
+async def test_a_head_does_not_wait_for_its_body(around: Any) -> None:
+    """A stream's head is there before its first piece, and also before the end of one that fails at once."""
+    go_on = asyncio.Event()
+
+    async def waiting() -> AsyncIterator[str]:
+        await go_on.wait()
+        yield "late"
+
+    async def failing() -> AsyncIterator[str]:
+        raise ZeroDivisionError
+        yield ""
+
+    app = App()
+    if around is not None:
+        app.add_middleware(around)
+    app.get("/waiting")(_handler(Stream(waiting())))
+    app.get("/failing")(_handler(Stream(failing())))
+    async with serving(app) as client:
+        async with client.stream("GET", "/waiting", headers={"Accept-Encoding": "identity"}) as response:
+            assert response.headers["transfer-encoding"] == "chunked"
+            go_on.set()
+            assert await response.aread() == b"late"
+        async with client.stream("GET", "/failing") as response:
+            assert response.headers["transfer-encoding"] == "chunked"
+            with pytest.raises(httpx.RemoteProtocolError):
+                await response.aread()
+
+
 async def test_options_is_empty() -> None:
     """OPTIONS has the length 0, once."""
     async with serving(App()) as client:
@@ -193,13 +250,17 @@ async def test_a_handler_does_not_frame_its_response(method: str) -> None:
             "30 ": HTTPException(400, "hello", headers=headers),
             "5": PlainTextResponse("hello", headers=headers),
             "7": JSONResponse("hello", headers=headers),
+            "": Stream(_pieces("hel", "lo"), headers=headers),
         }.items()
     }
     for name, answer in (await _answers(results, method)).items():
         assert answer.status in {200, 400}, name
-        assert answer.all("content-length") == [name.split()[0]], name
-        assert len(answer.body) == (0 if method == "HEAD" else int(name.split()[0])), name
-        for header in ("transfer-encoding", "connection", "keep-alive", "trailer", "proxy-connection"):
+        length = name.partition(" ")[0]
+        assert answer.all("content-length") == [length] * bool(length), name
+        assert len(answer.body) == (0 if method == "HEAD" else int(length or 5)), name
+        chunked = ["chunked"] if not length and method == "GET" else []
+        assert answer.all("transfer-encoding") == chunked, name
+        for header in ("connection", "keep-alive", "trailer", "proxy-connection"):
             assert answer.all(header) == [], name
 
 

@@ -95,6 +95,8 @@ class RequestPath:
                 raise error from error.__cause__
             await self._refuse(outgoing, error)
         finally:
+            if outgoing.head_waits:
+                await outgoing.release_head()
             outgoing.seconds = time.perf_counter() - started
             self._container.access_log.write(outgoing)
             observers.request_ended(outgoing, begun)

@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Scope, Send
 
 from .cors import CORS
-from .framing import WITH_BODY, framed
+from .framing import LENGTH, WITH_BODY, framed
 from .headers import FirstValues, RawHeaders, check_lines, merge_vary
 from .replies import Reply
 from .routing import NO_MATCH
@@ -33,6 +33,9 @@ class Outgoing(ABC):
     """Seconds that the answer took."""
     status = CLIENT_CLOSED_REQUEST
     _has_body = True
+    _head: Message | None = None
+    """A head that waits for the begin of its body."""
+    _releasing: asyncio.Future[None] | None = None
     _is_dropping = False
     owns_task = False
     """Whether nobody but us has a reason to cancel the task that serves the request."""
@@ -62,20 +65,49 @@ class Outgoing(ABC):
         Raises ValueError, before the response has begun, for what HTTP cannot carry.
         """
         if message["type"] == "http.response.start":
-            status = message["status"]
-            headers = self.completed(status, list(message.get("headers", [])))
-            check_lines(headers)
-            self._has_body = self.method != "HEAD" and status in WITH_BODY
-            self.status = status
-            await self.pass_on({**message, "headers": headers})
-            if not self._has_body:
-                await self.pass_on({"type": "http.response.body", "body": b""})
+            await self._send_head(message)
         elif not self._has_body:
             self._drop(message)
         else:
+            await self.release_head(message)
             await self.pass_on(message)
             if message.get("more_body"):
                 await asyncio.sleep(0)  # the others' turn: neither source nor client may have been waited for
+
+    async def _send_head(self, message: Message) -> None:
+        """Send a head; one that names no length waits a turn of the loop for a body that is sent as a whole."""
+        status = message["status"]
+        headers = self.completed(status, list(message.get("headers", [])))
+        check_lines(headers)
+        self._has_body = self.method != "HEAD" and status in WITH_BODY
+        self.status = status
+        self._head = {**message, "headers": headers}
+        if self._has_body and all(name != LENGTH for name, _ in headers):
+            asyncio.get_running_loop().call_soon(self._release_head_soon)
+            return
+        await self.release_head()
+        if not self._has_body:
+            await self.pass_on({"type": "http.response.body", "body": b""})
+
+    @property
+    def head_waits(self) -> bool:
+        """Whether a head has been sent that the server does not have yet."""
+        return self._head is not None
+
+    def _release_head_soon(self) -> None:
+        if self._head is not None:
+            self._releasing = asyncio.ensure_future(self.release_head())
+
+    async def release_head(self, body: Message | None = None) -> None:
+        """Pass the head on, if it has not been, with the length of a body that is whole."""
+        if self._head is None:
+            if self._releasing is not None:
+                await self._releasing
+            return
+        head, self._head = self._head, None
+        if body is not None and body["type"] == "http.response.body" and not body.get("more_body"):
+            head["headers"].append((LENGTH, b"%d" % len(body.get("body", b""))))
+        await self.pass_on(head)
 
     def _drop(self, message: Message) -> None:
         """Drop a piece of a body that nobody wants; ClientDisconnect where an application sends them on and on."""

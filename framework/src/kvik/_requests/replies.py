@@ -192,7 +192,7 @@ def _status_of_file(path: Path) -> os.stat_result | None:
 
 
 def _reply_with_stream(stream: Stream) -> StarletteResponse:
-    headers = dict(stream.headers)
+    headers = {name: value for name, value in stream.headers.items() if name.lower() != LENGTH.decode()}
     if not stream.content_type.startswith(_EVENT_STREAM):
         return StreamingResponse(stream.source, headers=headers, media_type=stream.content_type)
     if not any(name.lower() == "cache-control" for name in headers):
