@@ -441,3 +441,26 @@ def test_a_hanging_credential_process_does_not_delay_the_end(surroundings: Surro
         subprocess.run([sys.executable, str(program), transport], check=True, timeout=15, stdout=out)
     assert time.monotonic() - began < 12
     assert (surroundings.directory / "out").read_text() == "deadline_exceeded\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "config", "source"),
+    [
+        ({"AWS_REGION": "eu-west-3"}, "", "AWS_REGION"),
+        ({"AWS_REGION": "eu-west-3", "AWS_DEFAULT_REGION": "eu-west-1"}, "", "AWS_DEFAULT_REGION"),
+        ({"AWS_REGION": "eu-west-3"}, "[default]\nregion = eu-west-1\n", "the profile 'default'"),
+    ],
+)
+def test_the_doctor_tells_where_the_region_is_from(
+    surroundings: Surroundings,
+    capsys: pytest.CaptureFixture[str],
+    environment: dict[str, str],
+    config: str,
+    source: str,
+) -> None:
+    """Each source by its name, in the order in which the driver takes them."""
+    surroundings.write("config", config)
+    configured(surroundings, {**environment, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    doctor(["doctor", "--table", "my-table"])
+    region = "eu-west-3" if source == "AWS_REGION" else "eu-west-1"
+    assert f"{region}, from {source}" in capsys.readouterr().out

@@ -37,6 +37,11 @@ class AWSConfig:
         """Return a setting: the session's default client configuration goes before environment and profile."""
         return setting_of(self.session, name)
 
+    def default(self, name: str) -> Any:
+        """Return what botocore takes where nobody sets this, None where it has no setting of this name."""
+        variables = self.session.session_var_map
+        return variables[name][2] if name in variables else None
+
     def client_option(self, name: str) -> Any:
         """Return an option of the session's default client configuration, None where it is botocore's default."""
         return _client_option(self.session, name)

@@ -119,7 +119,11 @@ def replaced_settings(config: AWSConfig) -> Iterator[tuple[str, str]]:
     mode = (config.client_option("retries") or {}).get("mode")
     for name, instead in REPLACED.items():
         value = (name == "retry_mode" and mode) or config.get(name)
-        if value is not None and str(value).lower() not in _USUAL.get(name, ()):
+        usual = {
+            str(config.default(name)).lower(),
+            *_USUAL.get(name, ()),
+        }  # older versions of botocore have others
+        if value is not None and str(value).lower() not in usual:
             yield name, instead
 
 

@@ -44,6 +44,8 @@ def expires_at_of(item: dict[str, Any], ttl_attribute: str) -> float | None:
     The sweeper's attribute decides, which another program may have set, changed or removed. Our own is the exact
     time only where the other is the same, rounded up. What is not a number means nothing, to the sweeper as well.
     """
+    if ttl_attribute not in item:  # most items
+        return None
     swept = _number(item, ttl_attribute)
     if swept is None:
         return None

@@ -4,20 +4,22 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 
-def is_item(thing: object) -> bool:
-    """Tell whether this has an item's shape: attributes by name, each a dict of its type and value."""
-    return _is_dict_of(dict, thing)
-
-
 def is_well_formed(operation: str, reply: Mapping[str, Any], partition_key_name: str) -> bool:
     """Tell whether an answer has what the driver reads out of it."""
+    if operation == "GetItem":  # most requests
+        return "Item" not in reply or reply["Item"] is None or is_item(reply["Item"])
     check = _CHECKS.get(operation)
     return check is None or check(reply, partition_key_name)
 
 
-def _is_get(reply: Mapping[str, Any], _: str) -> bool:
-    item = reply.get("Item")
-    return item is None or is_item(item)
+def is_item(thing: object) -> bool:
+    """Tell whether this has an item's shape: attributes by name, each a dict of its type and value."""
+    if type(thing) is not dict:
+        return False
+    for attribute in thing.values():  # noqa: SIM110 - a generator takes twice as long, on the way of every read
+        if type(attribute) is not dict:
+            return False
+    return True
 
 
 def _is_scan(reply: Mapping[str, Any], name: str) -> bool:
@@ -68,7 +70,6 @@ def _are_keyed(items: object, name: str) -> bool:
 
 
 _CHECKS: Final[Mapping[str, Callable[[Mapping[str, Any], str], bool]]] = {
-    "GetItem": _is_get,
     "Scan": _is_scan,
     "BatchGetItem": _is_batch_get,
     "BatchWriteItem": _is_batch_write,

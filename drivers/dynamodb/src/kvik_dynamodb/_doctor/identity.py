@@ -60,8 +60,9 @@ def identify(question: Question, time_left: Budget) -> Identity:
         return Identity(_bare_session(), _failed(message, "see aws configure list-profiles", profile=name))
     except BotoCoreError as error:
         return Identity(_bare_session(), _failed(str(translate(error, target))))
-    if question.region:
-        session.set_config_variable("region", question.region)
+    region = question.region or (None if session.get_config_variable("region") else os.environ.get("AWS_REGION"))
+    if region:  # where botocore asks for roles
+        session.set_config_variable("region", region)
     try:
         return time_left.run(budget.TIMES.credentials, lambda: _look(session))
     except TimeoutError:

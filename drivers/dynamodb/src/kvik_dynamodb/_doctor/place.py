@@ -81,9 +81,9 @@ def _source_of_region(question: Question, session: Session, region: str) -> str:
         return "--region"
     if os.environ.get("AWS_DEFAULT_REGION") == region:
         return "AWS_DEFAULT_REGION"
-    return (
-        f"the profile {session.profile or 'default'!r}" if session.get_config_variable("region") else "AWS_REGION"
-    )
+    if session.get_scoped_config().get("region") == region:
+        return f"the profile {session.profile or 'default'!r}"
+    return "AWS_REGION"
 
 
 def _client(question: Question, identity: Identity, region: str) -> "DynamoDBClient":
