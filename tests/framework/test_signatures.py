@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Optional, Protocol, TypeVar
 
 import pytest
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 
 import kvik
@@ -96,6 +97,13 @@ def test_what_can_be_called_with_a_context_is_a_handler(handler: Any) -> None:
         assert client.get("/x/1").json() == {"data": "called"}
 
 
+def _partly_known() -> Any:
+    """Have a name that only type checkers know beside the one that decides."""
+    handler = _annotated("int")
+    handler.__annotations__["return"] = "Unknown"
+    return functools.partial(handler)
+
+
 def fastapi(id: int) -> None:  # noqa: A002 - as FastAPI's users name it
     pass
 
@@ -138,7 +146,8 @@ _REFUSED: list[tuple[Any, str]] = [
     (functools.partial(fastapi, 1), r"fastapi\(\) must take one argument"),
     (Handler().two, r"Handler.two\(ctx: .*, more: int\) must take one argument"),
     (_annotated(str), r"\(ctx: str\) must take one argument"),
-    (_annotated("int"), r"\(ctx: int\) must take one argument"),
+    (_annotated("int"), r"\(ctx: 'int'\) must take one argument"),
+    (_partly_known(), "must take one argument, the Context"),
     (_annotated(dict[str, int]), r"\(ctx: dict\[str, int\]\) must take one argument"),
     (_annotated(Annotated[int, "query"]), r"must take one argument"),
     (_annotated(int | None), r"must take one argument"),
@@ -187,6 +196,20 @@ def test_what_another_framework_is_to_fill_is_refused() -> None:
 
     with pytest.raises(TypeError, match="must take one argument, the Context"):
         App().get("/x")(handler)
+
+
+def test_what_else_is_registered_is_looked_at() -> None:
+    """Paths, middleware and mounts of the wrong kind are told where they are written."""
+    app: Any = App()
+    with pytest.raises(TypeError, match="a path is text, not int"):
+        app.group(5)
+    with pytest.raises(TypeError, match=r"Middleware\(cls, \*\*options\), not GZipMiddleware"):
+        app.group("/g", middleware=[GZipMiddleware])
+    with pytest.raises(TypeError, match="a class that is called with an app, not str"):
+        app.add_middleware("gzip")
+    app.route("/x", "get")(lambda ctx: "one method")
+    with TestClient(app) as client:
+        assert client.get("/x").json() == {"data": "one method"}
 
 
 @pytest.mark.filterwarnings("error")

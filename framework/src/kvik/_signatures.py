@@ -29,7 +29,7 @@ def check_takes_context(function: Any, what: str = "a handler", *, parameters: C
         _refuse(function, signature)
     name, parameter = next((name, signature.parameters[name]) for name in bound.arguments)
     if parameter.kind is not inspect.Parameter.VAR_POSITIONAL and (
-        not _may_be_context(parameter.annotation)
+        not _may_be_context(_evaluated(parameter.annotation, function))
         or (parameter.annotation is inspect.Parameter.empty and name in parameters)
         or any(_is_foreign(other.default) for other in signature.parameters.values())
     ):
@@ -77,14 +77,23 @@ def _check_is_function(function: Any, rule: str) -> None:
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
-    """Return the signature, its annotations evaluated where that can be done; None for a builtin without."""
+    """Return the signature; None for a builtin without."""
     try:
-        signature = inspect.signature(function)
+        return inspect.signature(function)
     except ValueError:
         return None
-    with contextlib.suppress(Exception):  # an annotation may be any text, and name what only type checkers import
-        signature = inspect.signature(function, eval_str=True)
-    return signature
+
+
+def _evaluated(annotation: Any, function: Any) -> Any:
+    """Return what an annotation that is text stands for, or the text: only type checkers may import its names."""
+    if isinstance(annotation, str):
+        while isinstance(function, functools.partial):
+            function = function.func
+        if not inspect.isroutine(function):
+            function = type(function).__call__
+        with contextlib.suppress(Exception):  # it may be any text
+            return eval(annotation, inspect.unwrap(function).__globals__)  # noqa: S307 - the program's own
+    return annotation
 
 
 def _refuse(function: Any, signature: inspect.Signature) -> NoReturn:

@@ -76,6 +76,8 @@ class App(Routes):
         It is called as `cls(app, *args, **options)`. Raises RuntimeError once the app serves.
         """
         self._tables.check_not_started("middleware")
+        if not callable(cls):
+            raise TypeError(f"middleware is a class that is called with an app, not {type(cls).__name__}")
         self._entrance.add(Middleware(cls, *args, **options))
 
     # Stores and hooks

@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from .._mounted import MountedApps
-from .._signatures import check_takes_context, refuse_more
+from .._signatures import check_takes_context, name_of, refuse_more
 from .._threads import is_coroutine_function
 from ..context import Context
 from .endpoints import ANY_METHOD, METHODS, MOUNTED_PATH, Endpoint
@@ -84,7 +84,7 @@ class Routes:
 
     def route(self, path: str, methods: Iterable[str]) -> Callable[[Handler], Handler]:
         """Register a handler for several methods of a path; ValueError if one is taken or unknown."""
-        names = tuple(method.upper() for method in methods)
+        names = tuple(method.upper() for method in ([methods] if isinstance(methods, str) else methods))
         unknown = [name for name in names if name not in METHODS]
         if unknown or not names:
             raise ValueError(f"methods are some of {', '.join(METHODS)}, not {', '.join(unknown) or 'none'}")
@@ -125,10 +125,15 @@ class Routes:
         of any ASGI middleware class.
         """
         self._tables.check_not_started("a group")
+        for own in middleware:
+            if not isinstance(own, Middleware):
+                raise TypeError(f"a group's middleware is Middleware(cls, **options), not {name_of(own)}")
         full = self._full(prefix) if prefix or self._prefix else ""
         return Routes(self._tables, full, (*self._middleware, *middleware))
 
     def _full(self, path: str) -> str:
+        if not isinstance(path, str):
+            raise TypeError(f"a path is text, not {type(path).__name__}")
         if path == "" and self._prefix:
             return self._prefix.rstrip("/") or "/"
         if not path.startswith("/"):
