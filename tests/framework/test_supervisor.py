@@ -619,3 +619,64 @@ def test_stores_that_workers_do_not_share_are_one_warning(workers: str, tmp_path
         (line,) = lines
         assert (line["message"], line["stores"]) == ("workers.separate_data", ["default", "wrapped"])
         assert "HTTP_WORKERS=1" in line["hint"]
+
+
+STUCK = """
+import faulthandler, os, re, time
+from kvik import App
+from kvik._serving import supervisor
+
+supervisor._FIRST_DELAY = supervisor._SECOND_CHANCE = 0.05
+app = App()
+
+@app.get("/pid")
+async def pid(ctx):
+    return os.getpid()
+
+@app.get("/sleep")
+async def sleep_for_ever(ctx):
+    time.sleep(60)
+
+@app.get("/match")
+async def match_for_ever(ctx):
+    re.match(r"(a+)+$", "a" * 40 + "b")
+
+@app.get("/crash")
+async def crash(ctx):
+    faulthandler._sigsegv()
+
+@app.get("/drain")
+async def drain(ctx):
+    import asyncio, signal
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(1)
+    return "drained"
+
+app.run()
+"""
+
+
+@pytest.mark.parametrize(("path", "name"), [("/sleep", "SIGABRT"), ("/match", "SIGABRT"), ("/crash", "SIGSEGV")])
+async def test_a_worker_that_blocks_or_crashes_is_replaced(tmp_path: Path, path: str, name: str) -> None:
+    """After WORKER_TIMEOUT without a turn of its loop it is ended; the log has the stack where it stood."""
+    main = _program(tmp_path, STUCK)
+    with program(main, tmp_path, HTTP_WORKERS="2", WORKER_TIMEOUT="400ms") as running:
+        _workers(running, 2)
+        assert await _call(running.url, path) == ""
+        assert len(_workers(running, 3)) == 3
+        (died,) = [event for event in running.events if event["message"] == "worker.died"]
+        assert died["signal"] == name
+        assert f'File "{main}", line' in died["stack"]
+        assert ("worker.stuck" in _messages(running)) == (name == "SIGABRT")
+        assert _statuses([await _call(running.url, "/pid") for _ in range(4)]) == {"200"}
+        assert running.terminate() == 0
+
+
+async def test_a_worker_that_drains_is_not_taken_for_stuck(tmp_path: Path) -> None:
+    """Also while it stops, its event loop goes round; nor is an idle one."""
+    main = _program(tmp_path, STUCK)
+    with program(main, tmp_path, HTTP_WORKERS="2", WORKER_TIMEOUT="200ms") as running:
+        _workers(running, 2)
+        assert "drained" in await _call(running.url, "/drain")
+        assert "worker.stuck" not in _messages(running)
+        assert running.terminate() == 0

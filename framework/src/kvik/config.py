@@ -117,6 +117,7 @@ class Settings:
     metrics_host: str | None = _setting(parse_host, None)
     metrics_port: int = _setting(parse_port, 2121)
     http_workers: int = _setting(parse_workers, 1)
+    worker_timeout: float | None = _setting(parse_optional_timeout, 60.0)
     handler_threads: int = _setting(parse_count, 40)
     request_timeout: float | None = _setting(parse_optional_timeout, None)
     loop_blocked_after: float | None = _setting(parse_optional_timeout, 0.1)

@@ -10,6 +10,7 @@ is gone.
 
 import contextlib
 import functools
+import math
 import os
 import selectors
 import signal
@@ -24,16 +25,25 @@ from structlog.typing import FilteringBoundLogger
 
 from .._logs.output import catch_up
 from .._metrics.worker_metrics import WorkersMetrics
+from .crash_report import CrashReport
 from .ending import HANGUP_SIGNALS, STOP_SIGNALS, end_at_once, flush_output, stop_signals
 
 READY = b"ready\n"
 """What a worker says when it accepts connections."""
+
+ALIVE = b"alive\n"
+"""What it says from then on, several times within WORKER_TIMEOUT."""
 
 SUPERVISED_SIGNALS = (*STOP_SIGNALS, *HANGUP_SIGNALS, signal.SIGUSR1, signal.SIGCHLD)
 """What a worker finds blocked, and unblocks once it has handlers of its own."""
 
 _READ = 64 * 1024
 _FIRST_DELAY = 0.5
+_SECOND_CHANCE = 1.0
+"""Seconds that a silent worker has to say something: it may be that the whole machine stood still."""
+
+_ABORT_TIMEOUT = 1.0
+"""Seconds that it then has to report its stacks and end."""
 _LONGEST_DELAY = 30.0
 _LOG_RETRY = 0.1
 _SETTLED = 30.0
@@ -46,12 +56,18 @@ class _Worker:
 
     pid: int
     channel: socket.socket
+    report: CrashReport
     started: float
     delay: float
     """Seconds that it was held back after its predecessor's death; 0 where it is the first in its place."""
     ready: bool = False
     said: bytes = b""
     """What it has said of a line that is not complete yet."""
+    silent_at: float = math.inf
+    """When it is taken for stuck, unless it says something."""
+    is_suspected: bool = False
+    killed_at: float = math.inf
+    """When it is killed, which does not end by itself though it was asked to."""
     label: str = ""
     """The name that its metrics have."""
 
@@ -70,7 +86,8 @@ class Supervisor:
     `work` serves in a worker: it gets the worker's end of the socket pair and returns the exit status. It finds
     the SUPERVISED_SIGNALS blocked. The supervisor keeps `listener` open for workers to come, and closes it when
     it stops; on `metrics_listener` it serves the workers' metrics to the end. What has not ended `grace_period`
-    and `rest_of_stop`, in seconds, after the signal is killed.
+    and `rest_of_stop`, in seconds, after the signal is killed. So is a worker that says nothing for
+    `worker_timeout` seconds, and it is replaced.
     """
 
     def __init__(
@@ -83,6 +100,7 @@ class Supervisor:
         rest_of_stop: float,
         logger: FilteringBoundLogger,
         toggle_debug: Callable[[], None],
+        worker_timeout: float | None = None,
         metrics_listener: socket.socket | None = None,
     ) -> None:
         self._work = work
@@ -92,6 +110,7 @@ class Supervisor:
         self._rest_of_stop = rest_of_stop
         self._logger = logger
         self._toggle_debug = toggle_debug
+        self._worker_timeout = math.inf if worker_timeout is None else worker_timeout
         self._workers: list[_Worker] = []
         self._replacements: list[_Replacement] = []
         self._stop_signals = stop_signals()
@@ -133,9 +152,11 @@ class Supervisor:
         times = [*self._metrics.deadlines, *(replacement.due for replacement in self._replacements)]
         if self._deadline is not None:
             times.append(self._deadline)
+        times += [min(worker.silent_at, worker.killed_at) for worker in self._workers]
         if self._log_is_behind:
             times.append(time.monotonic() + _LOG_RETRY)
-        return max(0, min(times) - time.monotonic()) if times else None
+        soonest = min(times, default=math.inf)
+        return None if soonest == math.inf else max(0, soonest - time.monotonic())
 
     def _keep_appointments(self) -> None:
         now = time.monotonic()
@@ -143,6 +164,8 @@ class Supervisor:
         for replacement in [replacement for replacement in self._replacements if replacement.due <= now]:
             self._replacements.remove(replacement)
             self._start(replacement.delay)
+        for worker in self._workers:
+            self._end_if_stuck(worker, now)
         if self._deadline is not None and self._deadline <= now:
             self._logger.error("workers.killed", workers=len(self._workers), grace_period=self._grace_period)
             self._kill()
@@ -186,6 +209,8 @@ class Supervisor:
         self._stopping = True
         self._deadline = time.monotonic() + self._grace_period + self._rest_of_stop
         self._replacements.clear()
+        for worker in self._workers:
+            worker.silent_at = math.inf
         self._listener.close()
         self._send_to_all(number)
 
@@ -216,19 +241,23 @@ class Supervisor:
     def _fork(self, delay: float) -> _Worker:
         flush_output()  # else the child has a copy of what is buffered, and writes it once more
         ours, theirs = socket.socketpair()
+        report = CrashReport()
         with theirs, _blocked(SUPERVISED_SIGNALS):
             try:
                 pid = os.fork()
             except OSError:
                 ours.close()
+                report.keep_reader()
+                report.close()
                 raise
             if pid == 0:
                 ours.close()
-                self._become_worker(theirs)
+                self._become_worker(theirs, report)
         ours.settimeout(0)
-        return _Worker(pid, ours, started=time.monotonic(), delay=delay)
+        report.keep_reader()
+        return _Worker(pid, ours, report, started=time.monotonic(), delay=delay)
 
-    def _become_worker(self, channel: socket.socket) -> NoReturn:
+    def _become_worker(self, channel: socket.socket, report: CrashReport) -> NoReturn:
         """Work in the child, and end it: nothing of the program that called `app.run()` may go on here."""
         status = 1
         try:
@@ -236,6 +265,8 @@ class Supervisor:
             self._close_own()
             for sibling in self._workers:  # who held a copy would hide the supervisor's end from the sibling
                 sibling.channel.close()
+                sibling.report.close()
+            report.enable()
             status = self._work(channel)
         except BaseException as error:  # also SystemExit: there is nobody to raise it to
             self._logger.error("worker.failed", exc_info=error)
@@ -252,12 +283,17 @@ class Supervisor:
             said = b""  # it has ended and left a question unread
         if not said:
             self._stop_listening(worker)  # the end would wake the loop for ever
+        worker.is_suspected = False
         *lines, worker.said = (worker.said + said).split(b"\n")
         for line in lines:
             self._heed(worker, line + b"\n")
         return bool(said)
 
     def _heed(self, worker: _Worker, line: bytes) -> None:
+        if not self._stopping:
+            worker.silent_at = time.monotonic() + self._worker_timeout
+        if line == ALIVE:
+            return
         if line == READY:
             worker.ready = True
             self._logger.info("worker.ready", pid=worker.pid)
@@ -277,14 +313,30 @@ class Supervisor:
             pass
         self._stop_listening(worker)
         worker.channel.close()
+        report = worker.report.read()
+        worker.report.close()
         self._metrics.left(worker.label)
         self._workers.remove(worker)
         if status and self._stopping:
             self._status = 1
         if os.WIFSIGNALED(status) or not self._stopping:
-            self._logger.error("worker.died", pid=pid, **_cause_of_death(status))
+            self._logger.error("worker.died", pid=pid, **_cause_of_death(status, report))
         if not self._stopping:
             self._replace(worker.delay, lived=time.monotonic() - worker.started, ready=worker.ready)
+
+    def _end_if_stuck(self, worker: _Worker, now: float) -> None:
+        """End a worker that has said nothing for too long; its last words are the stacks of its threads."""
+        if worker.killed_at <= now:
+            worker.killed_at = math.inf
+            os.kill(worker.pid, signal.SIGKILL)
+        elif worker.silent_at <= now and not worker.is_suspected:
+            worker.is_suspected = True
+            worker.silent_at = now + _SECOND_CHANCE
+        elif worker.silent_at <= now:
+            self._logger.error("worker.stuck", pid=worker.pid, worker_timeout=self._worker_timeout)
+            worker.silent_at = math.inf
+            worker.killed_at = now + _ABORT_TIMEOUT
+            os.kill(worker.pid, signal.SIGABRT)
 
     def _replace(self, delay: float, *, lived: float = 0, ready: bool = False) -> None:
         """Start a worker in the place of a dead one, unless the program has failed to start."""
@@ -312,10 +364,11 @@ def _blocked(signals: Iterable[signal.Signals]) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _cause_of_death(status: int) -> dict[str, Any]:
-    """Give the fields that tell of it: the exit status, or the name of the signal."""
+def _cause_of_death(status: int, report: str) -> dict[str, Any]:
+    """Return the fields that tell of it: the exit status, or the name of the signal, and perhaps the stacks."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return {"status": code}
     names = {number.value: number.name for number in signal.Signals}
-    return {"signal": names.get(-code, -code)}  # most of the real-time signals have no name
+    stack = {"stack": report} if report else {}
+    return {"signal": names.get(-code, -code), **stack}  # most of the real-time signals have no name

@@ -16,7 +16,10 @@ import uvicorn
 from .._container import Container
 from .._metrics.families import Family, to_line
 from .server import Server, longest_after_grace, run
-from .supervisor import READY, SUPERVISED_SIGNALS, Supervisor
+from .supervisor import ALIVE, READY, SUPERVISED_SIGNALS, Supervisor
+
+_BEATS = 4
+"""Times within WORKER_TIMEOUT that a worker says that it is alive."""
 
 _REST = 1e-6
 """Seconds; the system makes some fifty microseconds of it."""
@@ -46,6 +49,7 @@ def serve_with_workers(config: uvicorn.Config, container: Container, listener: s
         rest_of_stop=rest_of_stop,
         logger=container.logger,
         toggle_debug=functools.partial(container.logging.toggle_debug, source="SIGUSR1"),
+        worker_timeout=settings.worker_timeout,
         metrics_listener=container.metrics_port.hand_over(),
     )
     return supervisor.run()
@@ -78,6 +82,7 @@ class _WorkerServer(Server):
         self._channel = channel
         self._supervisor = _SupervisorLine(container.measurements.families, self._on_orphaned)
         self._stop_within = stop_within
+        self._beat = (container.settings.worker_timeout or math.inf) / _BEATS
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -101,6 +106,13 @@ class _WorkerServer(Server):
         await loop.create_unix_connection(lambda: self._supervisor, sock=self._channel)
         await super().startup(sockets)
         self._supervisor.say(READY)
+        if self._beat < math.inf:
+            self._say_alive()
+
+    def _say_alive(self) -> None:
+        """Tell the supervisor now and then that the event loop goes round."""
+        self._supervisor.say(ALIVE)
+        self._loop.call_later(self._beat, self._say_alive)
 
     def _on_orphaned(self) -> None:
         """Stop, for the supervisor is dead."""
