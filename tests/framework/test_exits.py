@@ -420,3 +420,55 @@ async def test_a_cancelled_request_is_still_cancelled() -> None:
     async with serving(app) as client:
         assert (await client.get("/x")).status_code == 504
         await eventually(ended.is_set)
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+async def test_a_store_that_raises_it_is_tried_again_and_does_not_keep_the_others(
+    raised: type[BaseException], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start it is a store that cannot be reached, at the stop one that cannot be closed: others can."""
+    monkeypatch.setattr("kvik._stores._FIRST_RETRY", 0.01)
+    calls: list[str] = []
+
+    class Store(Basic):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        async def connect(self) -> None:
+            calls.append(f"connect {self.name}")
+            if self.name == "bad" and calls.count("connect bad") < 3:
+                raise raised
+
+        async def close(self) -> None:
+            calls.append(f"close {self.name}")
+            if self.name == "bad":
+                raise raised
+
+    app = _app()
+    for name in ("good", "bad"):
+        app.add_kv_store(Store(name), name=name)
+    async with serving(app):
+        await eventually(lambda: calls.count("connect bad") == 3)
+        await asyncio.sleep(0.05)
+    assert calls == ["connect good", "connect bad", "connect bad", "connect bad", "close bad", "close good"]
+    messages = [line["message"] for line in _lines(capsys)]
+    assert messages.count("store.unavailable") == messages.count("store.close_failed") == 1
+
+
+@pytest.mark.parametrize("raised", EXITS, ids=lambda raised: raised.__name__)
+@both_protocols
+async def test_what_a_plain_handler_waits_for_may_raise_it(raised: type[BaseException]) -> None:
+    """`ctx.wait` hands it on to the handler's thread, and the loop goes on."""
+    app = _app()
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        raise raised
+
+    @app.get("/x")
+    def handler(ctx: Context) -> None:
+        ctx.wait(work())
+
+    async with serving(app) as client:
+        await _is_an_enveloped_500(client, "/x")

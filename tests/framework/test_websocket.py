@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import threading
+from collections import deque
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +14,12 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect as connect_in_thread
 
 import kvik
 from kvik import App, Context, MemoryStore
 from kvik._requests import handshake
-from support import eventually, serving
+from support import END_TIMEOUT, eventually, program, serving
 
 
 def _url(client: Any, path: str) -> str:
@@ -284,3 +288,33 @@ async def test_cors_middleware_leaves_websockets_to_the_listed_origins(monkeypat
         with pytest.raises(InvalidStatus) as refused:
             await connect(_url(client, "/text"), origin="https://evil.example", proxy=None)  # type: ignore[arg-type] # a str will do
     assert refused.value.response.status_code == 403
+
+
+FLOOD = """
+from kvik import App
+
+app = App()
+
+@app.websocket("/flood")
+async def flood(ctx):
+    await ctx.websocket.accept()
+    while True:
+        await ctx.websocket.send_text("x")
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+@pytest.mark.usefixtures("both_engines")
+def test_a_handler_that_sends_on_and_on_lets_others_work(tmp_path: Path) -> None:
+    """However fast its client reads, other requests are answered meanwhile."""
+    (tmp_path / "main.py").write_text(FLOOD)
+    with program(tmp_path / "main.py", tmp_path) as running, running.client() as client:
+        with connect_in_thread(running.url.replace("http", "ws") + "/flood") as websocket:
+            reader = threading.Thread(target=lambda: deque(websocket, maxlen=0))
+            reader.start()
+            for _ in range(3):
+                assert client.get("/.well-known/alive", timeout=5).status_code == 200
+        reader.join(END_TIMEOUT)
+        assert running.terminate() == 0

@@ -118,12 +118,13 @@ class Stores(Mapping[str, KV]):
             self._equip(store)
             try:
                 await self._connect(store)
-            except KVError as error:
+            except (KVError, asyncio.CancelledError) as raised:
+                error = as_error(raised)
                 self._logger.error(
                     "store.unavailable",
                     store=name,
                     driver=store.driver_name,
-                    code=error.code,
+                    code=getattr(error, "code", KVError.code),
                     error=str(error),
                 )
                 self._reconnecting[name] = asyncio.create_task(self._reconnect(store))
@@ -151,7 +152,8 @@ class Stores(Mapping[str, KV]):
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await store.close()
-            except (KVError, TimeoutError) as error:
+            except BaseException as raised:  # noqa: BLE001 - the other stores are to be closed
+                error = as_error(raised)
                 self._logger.error("store.close_failed", store=name, error=str(error) or "timeout")
 
     def _equip(self, store: KV) -> None:
@@ -171,6 +173,9 @@ class Stores(Mapping[str, KV]):
         while True:
             await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311 - jitter, no secret
             delay = min(2 * delay, _LONGEST_RETRY)
-            with contextlib.suppress(KVError):
+            try:
                 await self._connect(store)
+            except (KVError, asyncio.CancelledError) as raised:
+                as_error(raised)  # raises a cancellation that was asked for
+            else:
                 return

@@ -57,6 +57,8 @@ class Handshakes:
                 handshakes.discard(limit)
                 limit.reschedule(None)
             await send(message)
+            if message["type"] == "websocket.send":
+                await asyncio.sleep(0)  # the others' turn: the client may read as fast as the handler sends
 
         cancelling_before = running_task().cancelling()
         try:
