@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
 
 from kvik import App, Context, MemoryStore
 from support import START_TIMEOUT, serving
@@ -126,12 +127,20 @@ async def test_hooks_and_background_work_are_named_too(capsys: pytest.CaptureFix
     async def handler(ctx: Context) -> None:
         ctx.background(send_mail, ctx)
 
+    @app.websocket("/chat")
+    async def chat(ctx: Context) -> None:
+        await ctx.websocket.accept()
+        ctx.websocket.send_text("hello")
+
     async with serving(app) as client:
         await client.get("/")
         await asyncio.sleep(0.05)
+        async with connect(f"ws://127.0.0.1:{client.base_url.port}/chat", proxy=None):
+            pass
     assert [(line["handler"], line["call"]) for line in _errors(capsys)] == [
         ("warm_up", "KV.set"),
         ("send_mail", "KV.get"),
+        ("chat", "WebSocket.send_text"),
         ("say_goodbye", "KV.delete"),
     ]
 

@@ -5,9 +5,13 @@ import json
 import logging
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import structlog
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from kvik import App, Context, HTTPError
@@ -195,15 +199,22 @@ def _binding_app() -> App:
     return app
 
 
-@pytest.mark.parametrize("behind_middleware", [False, True])
+class _OwnTask(BaseHTTPMiddleware):
+    """Run what is behind it in a task of its own."""
+
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+
+@pytest.mark.parametrize("middleware", [None, ProxyHeadersMiddleware, _OwnTask])
 @pytest.mark.parametrize("path", ["/async", "/def", "/fails", "/fails-in-thread"])
 async def test_bound_values_are_in_every_line_of_their_request(
-    path: str, capsys: pytest.CaptureFixture[str], *, behind_middleware: bool
+    path: str, middleware: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What `bind_contextvars` adds is in all lines of the request and in no other's."""
     app = _binding_app()
-    if behind_middleware:
-        app.add_middleware(ProxyHeadersMiddleware)  # type: ignore[arg-type] # uvicorn's types are narrower
+    if middleware is not None:
+        app.add_middleware(middleware)
     users: dict[str, str] = {}
     async with serving(app) as client:
         for user in ("ann", "bob"):

@@ -51,6 +51,8 @@ class Handling:
             await self._answer_failure(raised, outgoing, incoming, send)
         finally:
             context._close()
+            if send is not None:  # behind middleware, which may run it in a task of its own
+                outgoing.bound_values = bound_values()
 
     async def _answer_failure(
         self, raised: BaseException, outgoing: Outgoing, incoming: Incoming, send: Send | None

@@ -4,7 +4,7 @@ import time
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
-from structlog.contextvars import clear_contextvars
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from .._container import Container
 from .._exits import as_error
@@ -98,6 +98,8 @@ class RequestPath:
             if outgoing.head_waits:
                 await outgoing.release_head()
             outgoing.seconds = time.perf_counter() - started
+            if outgoing.bound_values:
+                bind_contextvars(**outgoing.bound_values)
             self._container.access_log.write(outgoing)
             observers.request_ended(outgoing, begun)
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Scope, Send
@@ -29,6 +31,8 @@ class Outgoing(ABC):
     match = NO_MATCH
     error: Exception | None = None
     """What was answered, where that was an error."""
+    bound_values: Mapping[str, Any] = {}
+    """What the handler added to the request's log lines, where it ran in a task of its own."""
     seconds = 0.0
     """Seconds that the answer took."""
     status = CLIENT_CLOSED_REQUEST
