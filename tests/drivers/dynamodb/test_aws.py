@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ from kvik_dynamodb._wire import transport as wire
 
 from .conftest import PATIENT, EventLog, Maker
 from .faults import Exchange, FaultProxy, answer, reply_of
-from .sources import Surroundings, by_container, by_environment, failure_of
+from .sources import Surroundings, by_container, by_environment, by_web_identity, failure_of
 
 ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/my-table"
 ACCOUNT = {"AWS_ACCOUNT_ID": "111122223333"}
@@ -175,6 +176,7 @@ async def test_place_and_signature_are_boto3s(
         ("eu-west-1", {"AWS_ENDPOINT_URL": "http://me:hidden@localhost"}, "no user, password or query"),
         ("eu-west-1", {"AWS_CA_BUNDLE": "/no/such/file"}, "'/no/such/file', from AWS_CA_BUNDLE .* cannot be read"),
         ("eu-west-1", {"AWS_CA_BUNDLE": __file__}, "holds no certificates"),
+        ("eu-west-1", {"AWS_CA_BUNDLE": "/"}, "cannot be read"),
     ],
 )
 async def test_a_configuration_that_cannot_work_is_refused(
@@ -193,6 +195,27 @@ async def test_a_configuration_that_cannot_work_is_refused(
         assert "hidden" not in f"{error!r}{error}{vars(error)}"
         error = error.__cause__ or error.__context__
     assert "hidden" not in f"{health}{db!r}"
+    await db.close()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "services = nowhere\n",
+        "services = mine\n[services mine]\ndynamodb = http://localhost:8001\n",
+        "endpoint_url = localhost:8001\n",
+        "account_id_endpoint_mode = often\n",
+        "max_attempts = often\n",
+    ],
+)
+async def test_a_profile_that_cannot_work_is_refused(
+    new_driver: Maker, surroundings: Surroundings, config: str
+) -> None:
+    """So is a wrong setting of a profile."""
+    surroundings.write("config", f"[default]\n{config}")
+    db = new_driver("my-table", "eu-west-1", **PATIENT)
+    error = await failure_of(db.connect())
+    assert (error.code, error.cause) == ("misconfigured", "configuration")
     await db.close()
 
 
@@ -235,6 +258,40 @@ async def test_a_proxys_password_is_not_repeated(new_driver: Maker, surroundings
         assert "dden" not in f"{found!r}{found}"
         found = found.__cause__ or found.__context__
     await db.close()
+
+
+async def test_the_password_of_another_endpoint_is_not_repeated(
+    new_driver: Maker, surroundings: Surroundings, proxy: FaultProxy
+) -> None:
+    """A traceback of the error, as a log has it, does not quote the URL of the service that gives a role."""
+    by_web_identity(surroundings)
+    names = {"AWS_ENDPOINT_URL_STS": "http://me:hidden@127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        surroundings.environment.delenv(name)
+    session = configured(surroundings, names)
+    db = new_driver("my-table", "eu-west-1", proxy.url, session=session, **PATIENT)
+    error = await failure_of(db.connect())
+    assert "hidden" not in "".join(traceback.format_exception(error))
+    await db.close()
+
+
+@pytest.mark.parametrize(
+    ("exempt", "refused"),
+    [
+        ("dynamodb.eu-west-1.amazonaws.com", True),
+        ("ddb.eu-west-1.amazonaws.com", True),
+        ("dynamodb.eu-west-1.amazonaws.com,ddb.eu-west-1.amazonaws.com", False),
+    ],
+)
+async def test_a_proxy_counts_wherever_requests_may_go(
+    sent: Sent, surroundings: Surroundings, exempt: str, *, refused: bool
+) -> None:
+    """The wire goes without a proxy only where an account's endpoint and the region's are both exempt from it."""
+    session = configured(surroundings, {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": exempt})
+    if refused:
+        assert (await failure_of(wire_only(session=session).connect())).reason == "a proxy is configured"
+    else:
+        assert (await sent(wire_only(session=session)))["host"] == "dynamodb.eu-west-1.amazonaws.com"
 
 
 @pytest.mark.parametrize("region", ["eu-west-3", None])

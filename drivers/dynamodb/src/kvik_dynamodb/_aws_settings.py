@@ -6,7 +6,7 @@ stands in its place. The rest concerns other services, or operations that the dr
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -127,17 +127,17 @@ def replaced_settings(config: AWSConfig) -> Iterator[tuple[str, str]]:
             yield name, instead
 
 
-def why_not_wire(config: AWSConfig, url: str) -> str | None:
+def why_not_wire(config: AWSConfig, urls: Sequence[str]) -> str | None:
     """Return what is wanted that the wire cannot do and botocore can, None if nothing."""
-    return next(_reasons(config, url), None)
+    return next(_reasons(config, urls), None)
 
 
-def _reasons(config: AWSConfig, url: str) -> Iterator[str]:
-    if urlsplit(url).path.strip("/"):
+def _reasons(config: AWSConfig, urls: Sequence[str]) -> Iterator[str]:
+    if any(urlsplit(url).path.strip("/") for url in urls):
         yield "the endpoint has a path"
     if "fips-" in config.region or config.region.endswith("-fips"):
         yield "the region is one of botocore's names for FIPS endpoints"
-    if _has_proxy(config, url):
+    if any(_has_proxy(config, url) for url in urls):
         yield BY_BOTO3["proxies"]
     if os.environ.get("BOTOCORE_EXPERIMENTAL__PLUGINS", "DISABLED") not in {"DISABLED", ""}:
         yield "botocore has plugins"

@@ -16,7 +16,7 @@ from ._aws import AWSConfig, given_session, read_config
 from ._aws_settings import check_settings, max_attempts, replaced_settings
 from ._errors import BrokenReplyError, DynamoDBError, Target, closed, not_connected, timed_out
 from ._events import Events
-from ._failures import broken, translate
+from ._failures import broken, presentable, translate
 from ._headers import sendable
 from ._options import Options
 from ._replies import is_well_formed
@@ -122,11 +122,11 @@ class Boto3Transport:
     def _send(self, operation: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         try:
             reply: dict[str, Any] = getattr(self._client, xform_name(operation))(**payload)
-        except BaseException as error:  # a hook of the session's, whatever it raises: a future does not carry it
+        except BaseException as error:  # noqa: BLE001 - a hook's, whatever it raises: a future does not carry it
             unreadable = _is_of_the_parser(error)
             failure = broken(self._target, "no answer") if unreadable else translate(error, self._target)
             self._credentials_missing |= failure.cause == "credentials"
-            raise failure from error
+            raise failure from presentable(error)
         reply.pop("ResponseMetadata", None)
         return reply
 
@@ -144,8 +144,8 @@ class Boto3Transport:
             client = _make_client(self._options, config)
         except DynamoDBError:
             raise
-        except BaseException as error:
-            raise translate(error, self._target) from error
+        except BaseException as error:  # noqa: BLE001 - the same
+            raise translate(error, self._target) from presentable(error)
         if self._client is None:
             self.max_attempts = max_attempts(config)
             self._replaced = list(replaced_settings(config))

@@ -14,7 +14,7 @@ from ._conditional import ConditionalWrites
 from ._errors import Target
 from ._failures import contention
 from ._item import Stored
-from ._limits import refused
+from ._limits import check_key, refused
 from ._operations import Operation
 
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
@@ -37,6 +37,7 @@ class Counters:
 
     async def increment(self, operation: Operation, key: str, delta: int) -> int:
         """Add, keep the expiry, and give the sum."""
+        check_key(key)
         _check_delta(delta)
         try:
             async with self._turns.turn(key, within=operation.seconds_left()):

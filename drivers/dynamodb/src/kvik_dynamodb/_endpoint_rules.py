@@ -32,6 +32,11 @@ class EndpointRules:
         self.usual = self.place(_SOME_ACCOUNT)
         self.account_matters = _SOME_ACCOUNT in (urlsplit(self.usual.url).hostname or "")
 
+    def urls(self) -> list[str]:
+        """Return where requests may go, before it is known which account calls, if any is."""
+        may_be_without = self.account_matters and self._parameters(None)["AccountIdEndpointMode"] != "required"
+        return [self.usual.url, *([self.place(None).url] if may_be_without else [])]
+
     def place(self, account: str | None) -> Place:
         """Return where requests on the table go. Raises EndpointProviderError for what the rules refuse."""
         given = self._parameters(account)

@@ -1,6 +1,7 @@
 """The kinds of failure, and the one table that turns the server's and botocore's errors into them."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from botocore.exceptions import ClientError
 from ._errors import ConditionFailedError, DynamoDBError, Outcome, Target
 from ._headers import UnsendableError
 from ._replies import is_item
+
+_PASSWORD_IN_URL = re.compile(r"://[^\s/@]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,20 @@ def translate(error: BaseException, target: Target) -> DynamoDBError:
     failure = row.error(target, str(error) if row is _NO_ENDPOINT else type(error).__name__)
     failure.reason = type(error).__name__
     return failure
+
+
+def presentable(error: BaseException) -> BaseException:
+    """Return an error to name as the cause, or its kind alone where it quotes a URL with a password."""
+    each: BaseException | None = error
+    while each is not None:
+        if _PASSWORD_IN_URL.search(f"{each} {each.args}"):
+            return WithheldError(type(error).__name__)
+        each = each.__cause__ or each.__context__
+    return error
+
+
+class WithheldError(Exception):
+    """Raised in the place of an error that quotes a secret; it has the error's kind."""
 
 
 def _is_about_trust(error: BaseException | None) -> bool:

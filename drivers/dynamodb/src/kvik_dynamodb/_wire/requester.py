@@ -11,7 +11,7 @@ import msgspec
 
 from .._errors import BrokenReplyError, DynamoDBError, Target, closed, credentials_too_slow
 from .._events import Events
-from .._failures import broken, no_credentials, translate, translate_answer
+from .._failures import broken, no_credentials, presentable, translate, translate_answer
 from .._headers import UnsendableError
 from .credentials import CredentialSource, SourceClosedError
 from .http import Reply
@@ -142,8 +142,8 @@ async def find_credentials(
         raise credentials_too_slow(target) from None
     except SourceClosedError:
         raise closed(target) from None
-    except Exception as error:  # botocore's, and whatever a process or a file of the user's comes to
-        raise no_credentials(target, error, source.places()) from error
+    except Exception as error:  # noqa: BLE001 - botocore's, and whatever a program or file of the user's comes to
+        raise no_credentials(target, error, source.places()) from presentable(error)
 
 
 def _described(reply: Reply) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from .._aws_settings import check_settings, max_attempts, replaced_settings, why
 from .._endpoint_rules import EndpointRules, Place
 from .._errors import DynamoDBError, closed, credentials_too_slow, misconfigured, not_connected
 from .._events import Events
-from .._failures import out_of_time, translate
+from .._failures import out_of_time, presentable, translate
 from .._options import Options
 from .._threads import DaemonThreads
 from .._transport import WireCannotServeError
@@ -89,8 +89,8 @@ class WireTransport:
                 await self._open(deadline)
         except DynamoDBError:
             raise
-        except Exception as error:
-            raise translate(error, self._target) from error
+        except Exception as error:  # noqa: BLE001 - botocore's, and a file system's
+            raise translate(error, self._target) from presentable(error)
         finally:
             self._opening.release()
         if self._closed:  # before, or meanwhile
@@ -201,7 +201,7 @@ def _find(options: Options) -> _Configured:
     config = read_config(options)
     check_settings(config)
     rules = EndpointRules(config)
-    if reason := why_not_wire(config, rules.usual.url):
+    if reason := why_not_wire(config, rules.urls()):
         raise WireCannotServeError(reason)
     is_tls = urlsplit(rules.usual.url).scheme == "https"
     return config, rules, _trust(config.session) if is_tls else None
