@@ -1,6 +1,7 @@
 """Applications that an app serves below a path, and their lifespans, which run within the app's own."""
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Scope
@@ -15,6 +16,7 @@ OPENS_NO_PORT = "kvik.opens_no_port"
 
 STOP_TIMEOUT = 5.0
 """Seconds that all of them together may take to stop."""
+_AFTER_CANCEL = 1.0
 _AFTER_FAILURE = 1.0
 """Seconds that an application may take to raise what it has reported as a failed start."""
 
@@ -34,6 +36,7 @@ class MountedApp:
         self._stopping = asyncio.Event()
         self._started: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())  # asyncio need not log it
         try:
             await asyncio.wait((self._task, self._started), return_when=asyncio.FIRST_COMPLETED)
             await self._see_how_it_started(self._task)
@@ -42,12 +45,18 @@ class MountedApp:
             self._task = None
             raise
 
-    async def stop(self) -> None:
-        """Run the stop of its lifespan; raises what that raises."""
+    async def stop(self, seconds: float) -> None:
+        """Run the stop of its lifespan; raises what that raises, and TimeoutError where it takes longer."""
         task, self._task = self._task, None
-        if task is not None:
-            self._stopping.set()
-            await task  # cancelled with its caller, when the time for the stop is over
+        if task is None:
+            return
+        self._stopping.set()
+        await asyncio.wait((task,), timeout=seconds)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=_AFTER_CANCEL)
+            raise TimeoutError(f"the stop took longer than {STOP_TIMEOUT:g} seconds")
+        task.result()
 
     async def _see_how_it_started(self, task: asyncio.Task[None]) -> None:
         message = self._started.result() if self._started.done() else None
@@ -111,16 +120,10 @@ class MountedApps:
 
     async def stop(self) -> None:
         """Stop those that were started, the last one first, within 5 s in all; a failure is logged."""
-        running, self._running = self._running, []
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT):
-                for mounted in reversed(running):
-                    await self._stop(mounted)
-        except TimeoutError:
-            self._logger.error("mounted.stop_timeout", seconds=STOP_TIMEOUT)
-
-    async def _stop(self, mounted: MountedApp) -> None:
-        try:
-            await mounted.stop()
-        except Exception as error:
-            self._logger.error("mounted.stop_failed", app=type(mounted.app).__name__, exc_info=error)
+        end = time.monotonic() + STOP_TIMEOUT
+        while self._running:
+            mounted = self._running.pop()
+            try:
+                await mounted.stop(max(0.0, end - time.monotonic()))
+            except Exception as error:
+                self._logger.error("mounted.stop_failed", app=type(mounted.app).__name__, exc_info=error)
