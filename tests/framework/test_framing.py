@@ -11,6 +11,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.responses import Response as StarletteResponse
 from starlette.routing import WebSocketRoute
@@ -106,6 +108,13 @@ class _Nothing:
         await self._app(scope, receive, send)
 
 
+class _Base(BaseHTTPMiddleware):
+    """Middleware of Starlette's kind that does nothing, in a task of its own."""
+
+    async def dispatch(self, request: Request, call_next: Any) -> Any:
+        return await call_next(request)
+
+
 # Statuses without a body
 
 
@@ -171,23 +180,28 @@ async def test_an_empty_response_says_so(result: Any, method: str) -> None:
 
 @pytest.mark.parametrize("pieces", [(), ("",), ("a", "bc")], ids=len)
 async def test_a_body_that_is_sent_at_once_has_a_length(pieces: tuple[str, ...]) -> None:
-    """What an application sends as a whole has its length and no chunks, though it does not name one."""
+    """What an application sends as a whole has its length and no chunks, though it names none, or another."""
 
-    async def mounted(_: Scope, __: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+    async def mounted(scope: Scope, _: Receive, send: Send) -> None:
+        wrong = [(b"content-length", b"2")] if scope["path"].endswith("/wrong") else []
+        await send({"type": "http.response.start", "status": 200, "headers": wrong})
         await send({"type": "http.response.body", "body": "".join(pieces).encode()})
 
     app = App()
     app.mount("/mounted", mounted)
     app.get("/none")(_handler(Stream(_pieces())))
     async with serving(app) as client:
-        answer = await _ask_twice(client, path="/mounted")
-        assert (answer.body, answer.all("content-length")) == ("".join(pieces).encode(), [str(len(answer.body))])
+        for path in ("/mounted", "/mounted/wrong"):
+            answer = await _ask_twice(client, path=path)
+            assert (answer.body, answer.all("content-length")) == (
+                "".join(pieces).encode(),
+                [str(len(answer.body))],
+            )
         empty = await _ask_twice(client, path="/none")
         assert (empty.body, empty.all("content-length"), empty.all("transfer-encoding")) == (b"", ["0"], [])
 
 
-@pytest.mark.parametrize("around", [None, _Nothing])
+@pytest.mark.parametrize("around", [None, _Nothing, _Base])
 async def test_a_head_does_not_wait_for_its_body(around: Any) -> None:
     """A stream's head is there before its first piece, and also before the end of one that fails at once."""
     go_on = asyncio.Event()
@@ -204,12 +218,14 @@ async def test_a_head_does_not_wait_for_its_body(around: Any) -> None:
     if around is not None:
         app.add_middleware(around)
     app.get("/waiting")(_handler(Stream(waiting())))
+    app.get("/data")(_handler("data"))
     app.get("/failing")(_handler(Stream(failing())))
     async with serving(app) as client:
         async with client.stream("GET", "/waiting", headers={"Accept-Encoding": "identity"}) as response:
             assert response.headers["transfer-encoding"] == "chunked"
             go_on.set()
             assert await response.aread() == b"late"
+        assert (await _ask_twice(client, path="/data")).body == b'{"data":"data"}\n'
         async with client.stream("GET", "/failing") as response:
             assert response.headers["transfer-encoding"] == "chunked"
             with pytest.raises(httpx.RemoteProtocolError):

@@ -79,18 +79,17 @@ class Outgoing(ABC):
                 await asyncio.sleep(0)  # the others' turn: neither source nor client may have been waited for
 
     async def _send_head(self, message: Message) -> None:
-        """Send a head; one that names no length waits a turn of the loop for a body that is sent as a whole."""
+        """Send a head, which waits a turn of the loop for its body: one that is sent whole gives its length."""
         status = message["status"]
         headers = self.completed(status, list(message.get("headers", [])))
         check_lines(headers)
         self._has_body = self.method != "HEAD" and status in WITH_BODY
         self.status = status
         self._head = {**message, "headers": headers}
-        if self._has_body and all(name != LENGTH for name, _ in headers):
+        if self._has_body:
             asyncio.get_running_loop().call_soon(self._release_head_soon)
-            return
-        await self.release_head()
-        if not self._has_body:
+        else:
+            await self.release_head()
             await self.pass_on({"type": "http.response.body", "body": b""})
 
     @property
@@ -100,17 +99,19 @@ class Outgoing(ABC):
 
     def _release_head_soon(self) -> None:
         if self._head is not None:
-            self._releasing = asyncio.ensure_future(self.release_head())
+            head, self._head = self._head, None
+            self._releasing = asyncio.ensure_future(self.pass_on(head))
 
     async def release_head(self, body: Message | None = None) -> None:
-        """Pass the head on, if it has not been, with the length of a body that is whole."""
+        """Pass the head on, if that has not been done, with the length of a body that is whole."""
+        if self._releasing is not None:
+            await self._releasing
         if self._head is None:
-            if self._releasing is not None:
-                await self._releasing
             return
         head, self._head = self._head, None
         if body is not None and body["type"] == "http.response.body" and not body.get("more_body"):
-            head["headers"].append((LENGTH, b"%d" % len(body.get("body", b""))))
+            length = (LENGTH, b"%d" % len(body.get("body", b"")))
+            head["headers"] = [length, *(header for header in head["headers"] if header[0] != LENGTH)]
         await self.pass_on(head)
 
     def _drop(self, message: Message) -> None:
