@@ -1,6 +1,6 @@
 """What the AWS configuration asks for: honoured as boto3 honours it, left to boto3, or refused; never ignored."""
 
-import asyncio
+import socket
 import subprocess
 import sys
 import time
@@ -70,11 +70,11 @@ def sent(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> Sent:
     port = int(proxy.url.rpartition(":")[2])
 
     async def connect(db: DynamoDB) -> dict[str, str]:
-        async def getaddrinfo(*_: object, **__: object) -> list[Any]:
-            return [(2, 1, 6, "", ("127.0.0.1", port))]
+        def getaddrinfo(host: str, its_port: int, *_: object, **__: object) -> list[Any]:
+            return [(2, 1, 6, "", ("127.0.0.1", its_port if host == "127.0.0.1" else port))]
 
         monkeypatch.setattr(wire, "_trust", lambda _: None)  # so that TLS does not hide the request
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
         try:
             await db.connect()
         finally:
@@ -472,32 +472,38 @@ async def test_the_account_of_a_role_is_asked_for(sent: Sent, surroundings: Surr
 
 
 HANGING = """
-import asyncio, sys
+import asyncio, socket, sys, time
 from kvik_dynamodb import DynamoDB, DynamoDBError
 
+if sys.argv[2] == "names":
+    socket.getaddrinfo = lambda *_, **__: time.sleep(20)
+
 async def main():
-    db = DynamoDB("my-table", "eu-west-1", "http://127.0.0.1:9", transport=sys.argv[1], total_timeout=0.2)
+    place = ("my-table", "eu-west-1", "http://127.0.0.1:9")
+    db = DynamoDB(*place, transport=sys.argv[1], connect_timeout=0.2, read_timeout=0.2, total_timeout=0.2)
     try:
         await db.connect()
     except DynamoDBError as error:
-        print(error.code)
+        print(error.retryable)
     await db.close()
 
 asyncio.run(main())
 """
 
 
-def test_a_hanging_credential_process_does_not_delay_the_end(surroundings: Surroundings, transport: str) -> None:
-    """A program that gives no credentials costs a call its deadline, and neither close nor the process more."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        surroundings.environment.delenv(name)
-    surroundings.write("config", "[default]\ncredential_process = sleep 20\n")
+@pytest.mark.parametrize("what", ["credentials", "names"])
+def test_what_hangs_does_not_delay_the_end(surroundings: Surroundings, transport: str, what: str) -> None:
+    """A program without credentials, or a name server without an answer, costs a call its time and no more."""
+    if what == "credentials":
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            surroundings.environment.delenv(name)
+        surroundings.write("config", "[default]\ncredential_process = sleep 20\n")
     program = surroundings.write("program.py", HANGING)
     began = time.monotonic()
     with surroundings.write("out", "").open("wb") as out:  # a pipe would stay open as long as the program runs
-        subprocess.run([sys.executable, str(program), transport], check=True, timeout=15, stdout=out)
+        subprocess.run([sys.executable, str(program), transport, what], check=True, timeout=15, stdout=out)
     assert time.monotonic() - began < 12
-    assert (surroundings.directory / "out").read_text() == "deadline_exceeded\n"
+    assert (surroundings.directory / "out").read_text() == "True\n"
 
 
 @pytest.mark.parametrize(

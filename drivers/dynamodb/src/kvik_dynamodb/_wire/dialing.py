@@ -2,13 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ssl import SSLContext
-from typing import Final
+from typing import Any, Final
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
+from .._threads import DaemonThreads
 from .http import HTTPConnection
 
 _NEXT_ADDRESS_AFTER: Final = 0.25
@@ -38,8 +40,7 @@ async def dial(endpoint: Endpoint, *, within: float, silence: float) -> HTTPConn
     """
     async with asyncio.timeout(within):
         loop = asyncio.get_running_loop()
-        addresses = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-        connected = await _connect(addresses)
+        connected = await _connect(await _look_up(endpoint))
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # as boto3 does where it is configured
         name = endpoint.host if endpoint.tls else None
         try:
@@ -50,6 +51,16 @@ async def dial(endpoint: Endpoint, *, within: float, silence: float) -> HTTPConn
             connected.close()
             raise
         return connection
+
+
+async def _look_up(endpoint: Endpoint) -> list[AddrInfoType]:
+    """Return the addresses of a name; where a name server hangs, the end of the process does not wait for it."""
+    thread = DaemonThreads(1, "kvik-dynamodb-names")
+    look_up: Callable[[], Any] = partial(socket.getaddrinfo, endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    try:
+        return list(await asyncio.get_running_loop().run_in_executor(thread, look_up))
+    finally:
+        thread.shutdown(wait=False)
 
 
 async def _connect(addresses: Sequence[AddrInfoType]) -> socket.socket:
