@@ -55,6 +55,54 @@ async def test_any_form_of_an_answer(behind_proxy: Maker, proxy: FaultProxy, fau
         assert len(proxy.requests) == 4
 
 
+def refusal(status: int, body: bytes, **headers: str) -> Fault:
+    """Refuse without a length: the end of the connection is that of the body."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    async def fault(_: Exchange) -> bytes:
+        return Reply(status, {**named, "connection": "close"}, body).encode()
+
+    return fault
+
+
+REFUSALS = {
+    "503": refusal(503, b"<html>Service Unavailable</html>"),
+    "503 without a body": refusal(503, b""),
+    "500": refusal(500, b'{"__type":"InternalServerError"}'),
+    "408": refusal(408, b"{}"),
+    "a code with an address": refusal(400, b'{"__type":"a#ThrottlingException:http://internal/"}'),
+    "a code in a header": refusal(400, b"{}", x_amzn_errortype="ThrottlingException:"),
+    "SlowDown": refusal(400, b'{"__type":"SlowDown"}'),
+    "RequestTimeoutException": refusal(400, b'{"__type":"com.amazonaws#RequestTimeoutException"}'),
+    "cut": refusal(400, b'{"__type":"ValidationExc'),
+}
+
+
+@pytest.mark.usefixtures("quick_throttling")
+@pytest.mark.parametrize("name", REFUSALS)
+async def test_what_boto3_would_send_again_is_sent_again(
+    behind_proxy: Maker, proxy: FaultProxy, name: str
+) -> None:
+    """However a passing failure is worded and framed."""
+    log, db = EventLog(), behind_proxy()
+    db.use_logger(log)
+    async with db:
+        await db.set("k", "v")
+        proxy.script.append(REFUSALS[name])
+        assert await db.get("k") == "v"
+        (retry,) = [fields for _, fields in log.warnings]
+        assert (retry["reason"] == "503") == ("503" in name)
+
+
+async def test_a_final_refusal_without_a_length(behind_proxy: Maker, proxy: FaultProxy) -> None:
+    """One that is whole says what it says."""
+    async with behind_proxy() as db:
+        proxy.script.append(refusal(400, b'{"__type":"a#ResourceNotFoundException","message":"hidden"}'))
+        with pytest.raises(DynamoDBError) as caught:
+            await db.get("k")
+        assert caught.value.cause == "no such table"
+
+
 # Slow answers
 
 
@@ -131,15 +179,16 @@ async def test_refused_some_times(
 
 @pytest.mark.usefixtures("quick_throttling")
 async def test_what_is_never_processed_is_bounded(behind_proxy: Maker, proxy: FaultProxy) -> None:
-    """A server that gets to none of a batch, for ever, sees four requests."""
+    """A server that gets to none of a batch, for ever, is asked until the time is over, with pauses."""
     async with behind_proxy() as db:
+        db.use_deadline(lambda: 0.4)
         proxy.otherwise = process_only(0)
         for call in (db.set_many({"a": "1", "b": "2"}), db.get_many(["a", "b"]), db.delete_many(["a", "b"])):
             proxy.requests.clear()
             with pytest.raises(DynamoDBError) as caught:
                 await call
             assert (caught.value.code, caught.value.reason) == ("throttled", "unprocessed")
-            assert len(proxy.requests) == 4
+            assert 4 < len(proxy.requests) < 40
         proxy.otherwise = forward()
 
 

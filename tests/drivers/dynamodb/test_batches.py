@@ -143,13 +143,16 @@ async def test_keys_that_are_left_are_errors_not_misses(behind_proxy: Maker, pro
     """Without progress for good: what was done is told, and each other key has its error."""
     async with behind_proxy() as db:
         await db.set_many({"a": "1", "b": "2", "c": "3"})
-        proxy.script.extend([process_only(1), *[process_only(0)] * 4])
+        db.use_deadline(lambda: 1.0)
+        proxy.script.append(process_only(1))
+        proxy.otherwise = process_only(0)
         error = await failure_of(db.get_many(["a", "b", "c"]))
         assert (error.code, error.outcome, error.results) == ("partial_failure", "not_applied", {"a": "1"})
         assert error.errors is not None
         assert {key: each.code for key, each in error.errors.items()} == {"b": "throttled", "c": "throttled"}
-        proxy.script.extend([process_only(2), *[process_only(0)] * 4])
+        proxy.script.append(process_only(2))
         error = await failure_of(db.set_many({"a": "4", "b": "5", "c": "6"}))
+        proxy.otherwise = forward()
         assert (error.code, error.outcome, error.results) == ("partial_failure", "unknown", ["a", "b"])
         assert error.errors is not None
         assert (error.errors["c"].code, error.errors["c"].outcome) == ("throttled", "not_applied")
@@ -161,14 +164,33 @@ async def test_where_nothing_succeeded_the_reason_is_the_error(behind_proxy: Mak
     """All failed alike: no partial failure, but what happened."""
     keys = [f"k{number}" for number in range(30)]
     async with behind_proxy() as db:
-        proxy.script.extend([process_only(0)] * 4)
+        db.use_deadline(lambda: 1.0)
+        proxy.otherwise = process_only(0)
         error = await failure_of(db.get_many(["a", "b"]))
         assert (error.code, error.reason) == ("throttled", "unprocessed")
-        proxy.script.extend([THROTTLE] * 8)
+        proxy.otherwise = THROTTLE
         error = await failure_of(db.set_many(dict.fromkeys(keys, "v")))
         assert (error.code, error.outcome) == ("throttled", "not_applied")
+        proxy.otherwise = forward()
         proxy.script.extend([DENY] * 2)
         assert (await failure_of(db.delete_many(keys))).code == "access_denied"
+
+
+@pytest.mark.usefixtures("quick_throttling")
+@pytest.mark.parametrize("fault", [THROTTLE, process_only(0)], ids=["throttled", "unprocessed"])
+async def test_a_throttled_batch_goes_on_within_its_time(
+    behind_proxy: Maker, proxy: FaultProxy, fault: Fault
+) -> None:
+    """A table takes a large batch as fast as it can, which may be longer than four attempts."""
+    async with behind_proxy() as db:
+        proxy.script.extend([fault] * 7)
+        await db.set_many({"a": "1", "b": "2"})
+        proxy.script.extend([fault] * 7)
+        assert await db.get_many(["a", "b"]) == {"a": "1", "b": "2"}
+        proxy.script.extend([fault] * 7)
+        await db.delete_many(["a", "b"])
+        assert not proxy.script
+        assert await db.get_many(["a", "b"]) == {}
 
 
 async def test_one_part_that_fails_does_not_take_the_others_along(behind_proxy: Maker, proxy: FaultProxy) -> None:

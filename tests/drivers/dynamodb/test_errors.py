@@ -7,11 +7,14 @@ import botocore.exceptions
 import pytest
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
+from botocore.retries.standard import ThrottledRetryableChecker
 
 from kvik_dynamodb import DynamoDBError
 from kvik_dynamodb._errors import Target
 from kvik_dynamodb._failures import translate
 
+# It shows them nowhere else, and its stubs not at all.
+THROTTLED_IN_BOTOCORE: list[str] = vars(ThrottledRetryableChecker)["_THROTTLED_ERROR_CODES"]
 TARGET = Target("my-table", "eu-west-1", "http://localhost:8001", "pk")
 
 
@@ -44,6 +47,17 @@ def answered(code: str, status: int = 400, message: str = "hidden", **extra: Any
         ("502", 502, ("unavailable", "server error", "unknown", True)),
         ("ServiceUnavailable", 503, ("unavailable", "server error", "unknown", True)),
         ("504", 504, ("unavailable", "server error", "unknown", True)),
+        *((code, 400, ("throttled", "throttled", "not_applied", True)) for code in THROTTLED_IN_BOTOCORE),
+        *(
+            (code, 400, ("unavailable", "server error", "unknown", True))
+            for code in ("RequestTimeout", "RequestTimeoutException")
+        ),
+        ("408", 408, ("unavailable", "server error", "unknown", True)),
+        ("AnythingElse", 429, ("throttled", "throttled", "not_applied", True)),
+        *(
+            ("ValidationException", status, ("unavailable", "server error", "unknown", True))
+            for status in (500, 502, 503, 504, 509)
+        ),
         ("404", 404, ("misconfigured", "request refused", "not_applied", False)),
         ("ValidationException", 400, ("misconfigured", "request refused", "not_applied", False)),
     ],
@@ -53,6 +67,21 @@ def test_answers(code: str, status: int, expected: tuple[str, str, str, bool]) -
     error = answered(code, status)
     assert (error.code, error.cause, error.outcome, error.retryable) == expected
     assert error.reason == code
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "ThrottlingException",
+        "com.amazonaws.dynamodb.v20120810#ThrottlingException",
+        "com.amazonaws.dynamodb.v20120810#ThrottlingException:http://internal.amazon.com/coral/com.amazon.coral/",
+        "ThrottlingException:http://internal.amazon.com/coral/#com.amazon.coral/",
+    ],
+)
+def test_every_way_to_name_an_error(named: str) -> None:
+    """With a namespace before it and an address behind; in a header where the body does not say."""
+    for error in (answered(named), answered("400", headers={"x-amzn-errortype": named})):
+        assert (error.code, error.reason) == ("throttled", "ThrottlingException")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from kvik_dynamodb import DynamoDB
 
 from .conftest import Maker
 from .faults import FaultProxy, answer, drop, stall
+from .link import Link
 
 
 async def test_up_names_table_and_region(db: DynamoDB, table: str) -> None:
@@ -75,10 +76,24 @@ async def test_stalled_server_is_down_in_time(
     """Health has a time of its own, after which it knows enough."""
     async with behind_proxy() as db:
         monkeypatch.setattr("kvik_dynamodb._health._TIMEOUT", 0.1)
-        proxy.script.append(stall)
+        proxy.script.extend([stall, stall])
         health = await db.health_check()
         assert (health["status"], health["details"]["error"]) == ("DOWN", "timeout")
         proxy.release()
+
+
+async def test_up_after_a_black_out(
+    new_driver: Maker, table: str, dynamodb_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection that was kept for health has died without a word: it asks again over another one."""
+    async with (
+        Link(dynamodb_endpoint) as link,
+        new_driver(table, "eu-west-1", link.url, connect_timeout=10.0, read_timeout=1.0, total_timeout=30.0) as db,
+    ):
+        await asyncio.gather(*map(db.get, "abc"))
+        monkeypatch.setattr("kvik_dynamodb._health._TIMEOUT", 0.6)
+        link.black_out()
+        assert (await db.health_check())["status"] == "UP"
 
 
 async def test_busy_pool_does_not_starve_health(behind_proxy: Maker, proxy: FaultProxy) -> None:

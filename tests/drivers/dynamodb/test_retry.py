@@ -53,6 +53,36 @@ async def test_four_attempts_are_the_most() -> None:
     assert len(sent.times) == 4
 
 
+@pytest.mark.usefixtures("quick_throttling")
+async def test_throttling_costs_a_patient_call_no_attempt() -> None:
+    """It goes on within its time; other failures still count."""
+    sent = Sent(*[THROTTLED] * 9, *[REFUSED] * 3)
+    assert await RetryPolicy().run(sent, patient=True) == {"Item": "reply"}
+    sent = Sent(*[THROTTLED] * 9, *[REFUSED] * 4)
+    with pytest.raises(DynamoDBError) as caught:
+        await RetryPolicy().run(sent, patient=True)
+    assert (caught.value.code, len(sent.times)) == ("unavailable", 13)
+
+
+async def test_a_patient_call_ends_in_time() -> None:
+    """Its pauses fit into what is left, and what is raised at last is the throttling."""
+    sent = Sent(*[THROTTLED] * 99, seconds=0.5)
+    with pytest.raises(DynamoDBError) as caught:
+        await RetryPolicy().run(sent, patient=True)
+    assert caught.value.code == "throttled"
+    assert len(sent.times) > 1
+    assert sent.times[-1] < sent.deadline
+
+
+@pytest.mark.usefixtures("quick_throttling")
+async def test_a_configured_number_of_attempts_binds_a_patient_call_too() -> None:
+    """AWS_MAX_ATTEMPTS means what it says."""
+    sent = Sent(*[THROTTLED] * 9)
+    with pytest.raises(DynamoDBError):
+        await RetryPolicy(lambda: 2).run(sent, patient=True)
+    assert len(sent.times) == 2
+
+
 async def test_other_failures_are_not_sent_again() -> None:
     """What cannot succeed later is raised at once."""
     sent = Sent(DENIED)

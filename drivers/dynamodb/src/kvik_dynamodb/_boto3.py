@@ -5,6 +5,7 @@ import traceback
 from binascii import crc32
 from collections.abc import Callable, Mapping
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import msgspec
@@ -38,7 +39,7 @@ class Boto3Transport:
 
     A thread cannot be interrupted: a call that is cancelled or out of time leaves its thread to finish, and
     the thread keeps its place in the pool until then. The socket timeouts bound that. Clients are made on the
-    reserved thread only, so never two at once.
+    reserved threads only, of which the second is for health while the first still waits.
     """
 
     def __init__(self, options: Options, events: Events) -> None:
@@ -52,7 +53,8 @@ class Boto3Transport:
         self._replaced: list[tuple[str, str]] = []
         self._running: set[Future[Any]] = set()
         self._workers = DaemonThreads(options.max_connections, "kvik-dynamodb")
-        self._reserved = DaemonThreads(1, "kvik-dynamodb-reserved")
+        self._reserved = DaemonThreads(2, "kvik-dynamodb-reserved")
+        self._making = Lock()
 
     @property
     def region(self) -> str | None:
@@ -68,7 +70,12 @@ class Boto3Transport:
         self, operation: str, payload: Mapping[str, Any], deadline: float, *, reserved: bool = False
     ) -> dict[str, Any]:
         if reserved:
-            return await self._run(self._reserved, deadline, self._ensure_client_and_send, operation, payload)
+            try:
+                return await self._run(self._reserved, deadline, self._ensure_client_and_send, operation, payload)
+            except DynamoDBError as error:
+                if error.cause == "timeout" and self._client is not None:
+                    self._client.close()  # what rests may be as dead; boto3 makes new connections
+                raise
         if self._client is None and not self._closed:
             raise not_connected(self._target)
         return await self._run(self._workers, deadline, self._send, operation, payload)
@@ -135,6 +142,10 @@ class Boto3Transport:
         return self._send(operation, payload)
 
     def _ensure_client(self) -> None:
+        with self._making:
+            self._make_client_if_needed()
+
+    def _make_client_if_needed(self) -> None:
         # A client looks for credentials once, when it is made. If it found none, a new one looks again.
         if self._client is not None and not self._credentials_missing:
             return
@@ -208,13 +219,20 @@ def _verify_reply(
     """
     if response_dict is None:  # the request failed before a response; botocore raises by itself
         return
-    headers, body = response_dict["headers"], response_dict["body"]
-    if "transfer-encoding" not in headers and headers.get("content-length") != str(len(body)):
+    headers, body, status = response_dict["headers"], response_dict["body"], response_dict["status_code"]
+    if "transfer-encoding" not in headers and not _is_whole(headers.get("content-length"), body, status):
         raise BrokenReplyError("the reply was cut short")
     if headers.get("x-amz-crc32", str(crc32(body))) != str(crc32(body)):
         raise BrokenReplyError("x-amz-crc32 differs")
-    if response_dict["status_code"] == 200 and not _makes_sense(event_name, body, partition_key_name):  # noqa: PLR2004 - HTTP's OK
+    if status == 200 and not _makes_sense(event_name, body, partition_key_name):  # noqa: PLR2004 - HTTP's OK
         raise BrokenReplyError("the body is not an answer of DynamoDB's")
+
+
+def _is_whole(length: str | None, body: bytes, status: int) -> bool:
+    """Judge a length where one is declared, else the body; of a server's failure the status says enough."""
+    if length is not None:
+        return length == str(len(body))
+    return status >= 500 or body.rstrip().endswith(b"}")  # noqa: PLR2004 - HTTP's own class of statuses
 
 
 def _makes_sense(event_name: str, body: bytes, partition_key_name: str) -> bool:

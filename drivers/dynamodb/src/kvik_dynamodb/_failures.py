@@ -14,6 +14,10 @@ from ._replies import is_item
 
 _PASSWORD_IN_URL = re.compile(r"://[^\s/@]+@")
 
+_REQUEST_TIMEOUT = 408
+_TOO_MANY_REQUESTS = 429
+_FIRST_SERVER_ERROR = 500
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -158,6 +162,7 @@ _UNEXPECTED = _Row(
     outcome="unknown",
 )
 
+# What is retryable here is so in botocore: retries/standard.py, and data/_retry.json for DynamoDB.
 # One table for both of botocore's kinds of failure: the code of an error answer, and the name of an
 # exception's class. By name, since the oldest botocore that is supported lacks some of the classes.
 _ROWS: Mapping[str, _Row] = {
@@ -176,12 +181,12 @@ _ROWS: Mapping[str, _Row] = {
         _CONFIGURATION: "BotoCoreError",
         _THROTTLED: "ProvisionedThroughputExceededException ThrottlingException Throttling ThrottledException"
         " RequestThrottledException RequestThrottled TooManyRequestsException RequestLimitExceeded"
-        " BandwidthLimitExceeded LimitExceededException 429",
+        " BandwidthLimitExceeded LimitExceededException SlowDown PriorRequestNotComplete EC2ThrottledException",
         _CONTENTION: "TransactionInProgressException TransactionConflictException"
         " ReplicatedWriteConflictException",
         _CONDITION: "ConditionalCheckFailedException",
         _SERVER: "InternalServerError InternalServerErrorException InternalFailure ServiceUnavailable"
-        " ServiceUnavailableException",
+        " ServiceUnavailableException RequestTimeout RequestTimeoutException",
         _UNREACHABLE: "EndpointConnectionError ProxyConnectionError",
         _CONNECT_TIMEOUT: "ConnectTimeoutError",
         _READ_TIMEOUT: "ReadTimeoutError",
@@ -281,18 +286,34 @@ def no_credentials(target: Target, error: Exception, places: str) -> DynamoDBErr
 def translate_answer(answer: Mapping[str, Any], target: Target) -> DynamoDBError:
     """Turn an error answer, in the shape of a ClientError's response, into the driver's error."""
     error, metadata = answer.get("Error", {}), answer.get("ResponseMetadata", {})
-    code, message = str(error.get("Code", "")), str(error.get("Message", ""))
-    row = _ROWS.get(code) or _row_of_unlisted(code, message, metadata.get("HTTPStatusCode", 0))
+    status, headers = metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {})
+    code, message = code_of(error.get("Code"), headers, status), str(error.get("Message", ""))
+    row = _ROWS.get(code) or _row_of_unlisted(code, message, status)
+    if status >= _FIRST_SERVER_ERROR and not row.retryable:  # whatever it is called, as botocore has it
+        row = _SERVER
     reason = _throttling_reason(answer) or code if row is _THROTTLED else code
-    failure = row.error(target, reason, _retry_after(metadata.get("HTTPHeaders", {})))
+    failure = row.error(target, reason, _retry_after(headers))
     if isinstance(failure, ConditionFailedError):
         item = answer.get("Item")
         failure.item = item if is_item(item) else None
     return failure
 
 
+def code_of(named: object, headers: Mapping[str, str], status: int) -> str:
+    """Return an error's code: its name in the body or a header, without namespace and address, else the status.
+
+    Such as ``com.amazonaws.dynamodb.v20120810#ThrottlingException:http://internal.amazon.com/coral/…``.
+    """
+    name = str(named or "")
+    if name in {"", str(status)}:
+        name = headers.get("x-amzn-errortype", "")
+    return name.partition(":")[0].rpartition("#")[2].strip() or str(status)
+
+
 def _row_of_unlisted(code: str, message: str, status: int) -> _Row:
-    if status >= 500:  # noqa: PLR2004 - HTTP's own class of statuses
+    if status == _TOO_MANY_REQUESTS:
+        return _THROTTLED
+    if status >= _FIRST_SERVER_ERROR or status == _REQUEST_TIMEOUT:
         return _SERVER
     if code != "ValidationException":
         return _REFUSED

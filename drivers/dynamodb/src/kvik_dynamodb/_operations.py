@@ -71,15 +71,16 @@ class Operation:
     def read(
         self, name: str, payload: Mapping[str, Any], *, check: Check | None = None, reserved: bool = False
     ) -> Awaitable[dict[str, Any]]:
-        """Send what changes nothing."""
+        """Send what changes nothing; a ``check`` is that of a part of a batch."""
         request = _Request(self, name, payload, check, self.deadline, write=False, reserved=reserved)
-        return self.operations.policy.run(request)
+        return self.operations.policy.run(request, patient=check is not None)
 
     def write(
         self, name: str, payload: Mapping[str, Any], *, check: Check | None = None
     ) -> Awaitable[dict[str, Any]]:
-        """Send what changes something, and may be sent twice with the effect of once."""
-        return self.operations.policy.run(_Request(self, name, payload, check, self.deadline, write=True))
+        """Send what changes something, and may be sent twice with the effect of once; ``check`` as in read."""
+        request = _Request(self, name, payload, check, self.deadline, write=True)
+        return self.operations.policy.run(request, patient=check is not None)
 
     def settle(self, error: DynamoDBError) -> None:
         """Let the doubts of this operation and of its newest error be one."""

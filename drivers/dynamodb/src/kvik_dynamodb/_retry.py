@@ -12,6 +12,7 @@ _ATTEMPTS = 4
 _BASE = 0.025  # seconds before the first retry, at most; doubled for each further one
 _THROTTLED_BASE = 1.0  # a throttled table needs its next second, not the next millisecond
 _LONGEST_PAUSE = 20.0
+_TIME_FOR_ONE = 0.1  # seconds that an attempt should have
 
 
 @dataclass(slots=True)
@@ -67,8 +68,11 @@ class RetryPolicy:
         self._max_attempts = max_attempts
         self._budget = Budget()
 
-    async def run(self, attempts: Attempts) -> dict[str, Any]:
+    async def run(self, attempts: Attempts, *, patient: bool = False) -> dict[str, Any]:
         """Send until that succeeds, fails for good, or the time is over.
+
+        ``patient``: throttling counts as no attempt, for a part of a batch that is larger than what a table takes
+        in a second; unless a number of attempts is configured.
 
         The outcome of the error raised belongs to the whole call: after one attempt of a write that may have
         been applied, no later failure can prove that nothing was. A read changes nothing, whatever happens.
@@ -80,18 +84,23 @@ class RetryPolicy:
         else:
             self._budget.earn(1)
             return reply
-        return await self._send_again(attempts, first)
+        return await self._send_again(attempts, first, patient=patient)
 
-    async def _send_again(self, attempts: Attempts, error: DynamoDBError) -> dict[str, Any]:
+    async def _send_again(self, attempts: Attempts, error: DynamoDBError, *, patient: bool) -> dict[str, Any]:
         outcome: Outcome = "not_applied"
-        attempt = 1
+        attempt, counted = 1, 0
         while True:
             outcome = "unknown" if attempts.write and error.outcome == "unknown" else outcome
             error.outcome = outcome
             attempts.failed(error)
-            cost = 5 if error.code == "throttled" else 14
-            pause = pause_before_retry(attempt, error)
-            if attempt >= (self._max_attempts() or _ATTEMPTS) or not self._allows(attempts, error, pause, cost):
+            is_throttled = error.code == "throttled"
+            cost = 5 if is_throttled else 14
+            if patient and is_throttled and self._max_attempts() is None:
+                pause = _within(attempts.deadline, pause_before_retry(min(attempt, _ATTEMPTS), error), error)
+            else:
+                counted += 1
+                pause = pause_before_retry(counted, error)
+            if counted >= (self._max_attempts() or _ATTEMPTS) or not self._allows(attempts, error, pause, cost):
                 raise error
             attempts.retried(Retry(attempt, pause, error))
             await asyncio.sleep(pause)
@@ -107,6 +116,12 @@ class RetryPolicy:
     def _allows(self, attempts: Attempts, error: DynamoDBError, pause: float, cost: int) -> bool:
         in_time = asyncio.get_running_loop().time() + pause < attempts.deadline
         return error.retryable and in_time and self._budget.spend(cost)
+
+
+def _within(deadline: float, pause: float, error: DynamoDBError) -> float:
+    """Shorten a pause to what leaves time for the attempt behind it, but not below what the server asked for."""
+    left = deadline - asyncio.get_running_loop().time()
+    return max(min(pause, left / 2), error.retry_after or 0.0) if left > _TIME_FOR_ONE else left
 
 
 def pause_before_retry(attempt: int, error: DynamoDBError) -> float:

@@ -13,6 +13,9 @@ _FIRST_FINAL_STATUS: Final = 200
 """RFC 9110, 15.2: replies below only announce the one that counts."""
 
 
+_FIRST_ERROR: Final = 400
+_FIRST_SERVER_ERROR: Final = 500
+
 _LARGE: Final = 64 * 1024
 """Bytes of a request that may take a while to be sent, so that it is looked after as it goes."""
 
@@ -165,6 +168,8 @@ class HTTPConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.is_open = False
         self._clear_alarm()
+        if error is None and self._is_refusal_to_the_end():
+            self._deliver(self._parser.get_status_code())
         self._fail(type(error).__name__ if error else "closed by the server")
         if not self._gone.done():
             self._gone.set_result(None)
@@ -188,8 +193,22 @@ class HTTPConnection(asyncio.Protocol):
             return
         if not self._parser.should_keep_alive():
             self.abort()
+        self._deliver(status)
+
+    def _deliver(self, status: int) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(Reply(status, self._headers, self._parts))
+
+    def _is_refusal_to_the_end(self) -> bool:
+        """Tell whether the end of the connection is that of a failure's body, which declares no length.
+
+        Of a server's failure the status says enough. Others have to be whole: what is cut is no refusal.
+        """
+        if self._silent or b"content-length" in self._headers or b"transfer-encoding" in self._headers:
+            return False
+        status = self._parser.get_status_code()
+        is_whole = bool(self._parts) and self._parts[-1].rstrip().endswith(b"}")
+        return status >= _FIRST_SERVER_ERROR or (status >= _FIRST_ERROR and is_whole)
 
     def _fail(self, reason: str) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -11,7 +11,7 @@ import msgspec
 
 from .._errors import BrokenReplyError, DynamoDBError, Target, closed, credentials_too_slow
 from .._events import Events
-from .._failures import broken, no_credentials, presentable, translate, translate_answer
+from .._failures import broken, code_of, no_credentials, presentable, translate, translate_answer
 from .._headers import UnsendableError
 from .credentials import CredentialSource, SourceClosedError
 from .http import Reply
@@ -74,7 +74,7 @@ class Requester:
         self, reply: Reply, credentials: Credentials, skew: float, deadline: float
     ) -> Credentials | None:
         """Give what to sign with once more, None where another signature would change nothing."""
-        code = _code_of(_json(reply))
+        code = code_of(_json(reply).get("__type"), _headers(reply), reply.status)
         if code in _EXPIRED_CODES:
             newer = await find_credentials(self._credentials, self._target, deadline, credentials)
             return None if newer == credentials else newer
@@ -148,16 +148,19 @@ async def find_credentials(
 
 def _described(reply: Reply) -> dict[str, Any]:
     """Give an error answer in the shape in which botocore describes it."""
-    answer = _json(reply)
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers.items()}
+    answer, headers = _json(reply), _headers(reply)
     return {
         **answer,
         "Error": {
-            "Code": _code_of(answer) or str(reply.status),
+            "Code": code_of(answer.get("__type"), headers, reply.status),
             "Message": str(answer.get("message") or answer.get("Message") or ""),
         },
         "ResponseMetadata": {"HTTPStatusCode": reply.status, "HTTPHeaders": headers},
     }
+
+
+def _headers(reply: Reply) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers.items()}
 
 
 def _json(reply: Reply) -> dict[str, Any]:
@@ -165,8 +168,3 @@ def _json(reply: Reply) -> dict[str, Any]:
         return _decode(reply.body)
     except (msgspec.DecodeError, RecursionError):  # a proxy's page, say; the status has to do
         return {}
-
-
-def _code_of(answer: Mapping[str, Any]) -> str:
-    """Give the name of an error: what follows the namespace in ``__type``."""
-    return str(answer.get("__type", "")).rpartition("#")[2]
