@@ -126,7 +126,14 @@ _VERBS = {"debug", "info", "warning", "error", "critical", "log"}
 
 def _events() -> Iterator[str]:
     """Give the names of all events that the framework and the drivers log."""
-    yield from ("request", "request.failed", "request.rejected", "kv.operation", "log.failed")  # made of parts
+    yield from (
+        "request",
+        "request.failed",
+        "request.rejected",
+        "kv.operation",
+        "log.failed",
+        "log.lines_dropped",
+    )  # made of parts
     for path in [*ROOT.glob("framework/src/**/*.py"), *ROOT.glob("drivers/*/src/**/*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _VERBS:

@@ -238,6 +238,16 @@ async def test_an_events_name_is_one_line() -> None:
         await _answer(Stream(_pieces(*pieces), content_type="text/event-stream"))
 
 
+async def test_an_event_without_a_json_form_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """The stream is cut, and the log says which handler gave what, and what to give instead."""
+    with pytest.raises(httpx.RemoteProtocolError):
+        await _answer(Stream(_pieces({"at": Path("/a")}), content_type="text/event-stream"))
+    assert (
+        "returned dict, in which `$.at` is PosixPath, which has no JSON form: return str(path)"
+        in capsys.readouterr().err
+    )
+
+
 async def test_a_stream_of_events_ends_when_the_server_stops() -> None:
     """A client of an endless event stream sees its end when the app stops, and the iterator is closed."""
     closed = asyncio.Event()

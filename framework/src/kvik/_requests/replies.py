@@ -214,7 +214,9 @@ class EventStream(StreamingResponse):
 def _event_text(item: Any) -> str:
     """Write an event as the HTML standard wants it: a field a line, an empty line at the end."""
     event = item if isinstance(item, Event) else Event(item)
-    data = event.data if isinstance(event.data, str) else encode(event.data).decode()
+    data = (
+        event.data if isinstance(event.data, str) else _json(event.data, of=event.data).decode().removesuffix("\n")
+    )
     fields = [("event", event.event), ("id", event.id), ("retry", event.retry)]
     lines = [f"{name}: {_one_line(str(value))}" for name, value in fields if value is not None]
     lines += [f"data: {line}" for line in data.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
