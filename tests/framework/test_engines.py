@@ -52,6 +52,19 @@ async def user(ctx):
 async def body(ctx):
     return Raw({"body": (await ctx.body()).decode("latin-1"), "method": ctx.method})
 
+@app.get("/cancels-itself")
+async def cancels_itself(ctx):
+    asyncio.current_task().cancel()
+    await asyncio.sleep(9)
+
+@app.get("/exits")
+async def exits(ctx):
+    raise SystemExit(3)
+
+@app.get("/exits-in-a-thread")
+def exits_in_a_thread(ctx):
+    next(iter([]))
+
 @app.post("/bind")
 async def bind(ctx):
     return await ctx.bind(dict[str, int])
@@ -387,6 +400,14 @@ def test_a_handler_out_of_time_is_408(ways: Ways) -> None:
     """REQUEST_TIMEOUT holds, and the connection goes on."""
     answers = _assert_same(ways, [b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n" + ALIVE])
     assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"408", b"200"]
+
+
+@pytest.mark.parametrize("path", [b"/cancelled", b"/cancels-itself", b"/exits", b"/exits-in-a-thread"])
+def test_what_would_end_more_than_a_request_is_a_500(ways: Ways, path: bytes) -> None:
+    """A cancellation that nobody asked for, an exit, what a future refuses: the connection goes on."""
+    answers = _assert_same(ways, [b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n" + ALIVE])
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"500", b"200"]
+    assert b'{"error":{"message":"Internal Server Error"}}' in answers
 
 
 def test_log_lines_are_the_same(ways: Ways) -> None:
