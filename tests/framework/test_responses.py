@@ -220,6 +220,26 @@ async def test_server_sent_events() -> None:
     assert answer.headers["cache-control"] == "no-store"
 
 
+async def test_a_file_that_the_client_has_is_not_sent_again(tmp_path: Path) -> None:
+    """304 by ETag and by Last-Modified, as for static files; what asks for no such thing gets the file."""
+    path = tmp_path / "a.txt"
+    path.write_text("content")
+    first = await _answer(File(path))
+    etag, changed = first.headers["etag"], first.headers["last-modified"]
+    for headers, status in (
+        ({"If-None-Match": f'"x", W/{etag}'}, 304),
+        ({"If-None-Match": "*"}, 304),
+        ({"If-None-Match": '"x"', "If-Modified-Since": changed}, 200),
+        ({"If-Modified-Since": changed}, 304),
+        ({"If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"}, 200),
+        ({"If-Modified-Since": "lately"}, 200),
+    ):
+        answer = await _answer(File(path), headers=headers)
+        assert (answer.status_code, answer.content) == (status, b"content" if status == 200 else b"")
+        assert answer.headers["etag"] == etag
+    assert (await _answer(File(path), "POST", headers={"If-None-Match": etag})).content == b"content"
+
+
 @pytest.mark.parametrize("name", ["Cache-Control", "cache-control"])
 async def test_a_streams_own_cache_control_is_the_only_one(name: str) -> None:
     """However it is written."""

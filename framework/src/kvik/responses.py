@@ -41,7 +41,7 @@ class Raw(msgspec.Struct, frozen=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """Answer with a file, streamed from its path with ETag and Range, or with bytes.
+    """Answer with a file, streamed from its path with ETag, 304 and Range, or with bytes.
 
     `content_type` defaults to what the path's ending says, else application/octet-stream. `filename` makes the
     client save it under that name. A path without a file is 404.

@@ -1,20 +1,39 @@
-"""The header Range of a request for a file (RFC 9110, 14.2)."""
+"""What a request for a file asks for: whether it has changed (RFC 9110, 13), and a range of it (14.2)."""
 
 import re
+from email.utils import parsedate
 
-from starlette.responses import FileResponse
+from starlette.datastructures import Headers
+from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
+
+from .headers import FirstValues, first_values
 
 _RANGE = re.compile(rb"(\d{1,999})-(\d{0,999})|-(\d{1,999})")
 
 
 class RangedFile(FileResponse):
-    """A file, or the ranges of it that are asked for."""
+    """A file, or the ranges of it that are asked for; 304 to a client that has it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
+        if scope["method"] in ("GET", "HEAD") and _is_known(self.headers, first_values(scope["headers"])):
+            unchanged = Response(status_code=304, headers={"etag": self.headers["etag"]})
+            await unchanged(scope, receive, send)
+            return
         size = None if self.stat_result is None else self.stat_result.st_size
         await super().__call__(with_ranges_that_count(scope, size), receive, send)
+
+
+def _is_known(file: Headers, asked: FirstValues) -> bool:
+    """Tell whether the client says that it has a file with these headers."""
+    tags = asked.get(b"if-none-match")
+    if tags is not None:
+        known = [tag.strip().removeprefix("W/") for tag in tags.decode("latin-1").split(",")]
+        return "*" in known or file.get("etag") in known
+    since = parsedate(asked.get(b"if-modified-since", b"").decode("latin-1"))
+    changed = parsedate(file.get("last-modified", ""))
+    return since is not None and changed is not None and changed <= since
 
 
 def with_ranges_that_count(scope: Scope, size: int | None) -> Scope:
