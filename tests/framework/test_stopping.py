@@ -97,6 +97,7 @@ async def waiting(ctx):
 
 @app.websocket("/never")
 async def never(ctx):
+    os.write(1, b"at work\\n")
     await asyncio.sleep(60)
 
 @app.on_stop
@@ -194,7 +195,7 @@ def test_no_unfinished_connection_changes_the_stop(main: Path, tmp_path: Path, w
         in_flight = [stack.enter_context(_connect(running)) for _ in range(10)]
         for client in in_flight:
             client.sendall(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
-        until(lambda: running.output.count("at work\n") == len(in_flight))
+        until(lambda: running.output.count("at work\n") == len(in_flight) + 70)
         started = time.monotonic()
         status_ = running.terminate()
         seconds = time.monotonic() - started
@@ -202,6 +203,26 @@ def test_no_unfinished_connection_changes_the_stop(main: Path, tmp_path: Path, w
     assert status_ == 0, running.output[-3000:]
     assert seconds < 6  # on a machine that is busy with others
     assert _messages(running).count("stop hook") == int(workers)
+    assert not [event for event in running.events if event["level"] == "ERROR"]
+
+
+def test_websockets_do_not_change_the_stop_of_uvicorn(main: Path, tmp_path: Path) -> None:
+    """Under `uvicorn main:app` too each WebSocket ends at once, accepted or not, and the stop hook runs."""
+    with program(main, tmp_path, uvicorn=[]) as running, contextlib.ExitStack() as stack:
+        for data, status in UNFINISHED:
+            if UPGRADE in data:
+                client = stack.enter_context(_connect(running))
+                client.sendall(data)
+                if status:
+                    assert client.recv(12)[9:] == status
+        never = stack.enter_context(_connect(running))
+        never.sendall(b"GET /never HTTP/1.1\r\n" + HANDSHAKE + b"\r\n")
+        until(lambda: "at work\n" in running.output)
+        started = time.monotonic()
+        running.terminate()
+        assert time.monotonic() - started < 5
+        assert _rest(never).startswith(b"HTTP/1.1 503 ")
+    assert _messages(running).count("stop hook") == 1
     assert not [event for event in running.events if event["level"] == "ERROR"]
 
 

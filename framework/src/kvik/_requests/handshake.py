@@ -53,7 +53,7 @@ class Handshakes:
         handshakes = self._container.handshakes
 
         async def send_within(message: Message) -> None:
-            if message["type"] in _ANSWERS and limit in handshakes:
+            if message["type"] in _ANSWERS and not limit.expired():
                 handshakes.discard(limit)
                 limit.reschedule(None)
             await send(message)

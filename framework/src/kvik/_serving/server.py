@@ -127,8 +127,6 @@ class Server(uvicorn.Server):
             server.close()
         for listener in listeners:
             listener.close()
-        for handshake in self._container.handshakes:
-            handshake.reschedule(asyncio.get_running_loop().time())
         self._for_each_connection(lambda connection: connection.shutdown())
         try:
             await self._drain()

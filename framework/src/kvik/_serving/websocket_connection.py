@@ -55,9 +55,12 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             super().handle_cont(event)
 
     def shutdown(self) -> None:
-        """Close, unless the handshake is still to be answered: the app does that, and then closes."""
+        """Close; where the handshake is still to be answered, have the app do that at once."""
         if self.handshake_complete or not self.handshake_initiated:
             super().shutdown()
+            return
+        while self._container.handshakes:
+            self._container.handshakes.pop().reschedule(self.loop.time())
 
     def give_up(self) -> None:
         """Wait no longer for a client that reads nothing."""
