@@ -17,7 +17,7 @@ else:
 
     def _in_kernel(transport: asyncio.Transport) -> int:
         """Return the bytes that the kernel has taken and the client has not."""
-        with contextlib.suppress(OSError):  # it has been closed
+        with contextlib.suppress(OSError, ValueError):  # it has been closed
             answer = ioctl(transport.get_extra_info("socket").fileno(), TIOCOUTQ, bytes(4))
             return int.from_bytes(answer, "little")
         return 0

@@ -40,7 +40,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     async def run_asgi(self) -> None:
         """Run the app; the connection then closes when the client has read what is left."""
         await super().run_asgi()
-        self._sending.start()
+        if not self.disconnected:
+            self._sending.start()
 
     def handle_ping(self) -> None:
         """Answer, unless the client has not read the answers before (RFC 6455, 5.5.3)."""
