@@ -95,7 +95,7 @@ class RequestPath:
                 raise error from error.__cause__
             await self._refuse(outgoing, error)
         finally:
-            if outgoing.head_waits:
+            if outgoing.waiting_head is not None:
                 await outgoing.release_head()
             outgoing.seconds = time.perf_counter() - started
             if outgoing.bound_values:

@@ -37,7 +37,7 @@ class Outgoing(ABC):
     """Seconds that the answer took."""
     status = CLIENT_CLOSED_REQUEST
     _has_body = True
-    _head: Message | None = None
+    waiting_head: Message | None = None
     """A head that waits for the begin of its body."""
     _releasing: asyncio.Future[None] | None = None
     _is_dropping = False
@@ -85,30 +85,25 @@ class Outgoing(ABC):
         check_lines(headers)
         self._has_body = self.method != "HEAD" and status in WITH_BODY
         self.status = status
-        self._head = {**message, "headers": headers}
+        self.waiting_head = {**message, "headers": headers}
         if self._has_body:
             asyncio.get_running_loop().call_soon(self._release_head_soon)
         else:
             await self.release_head()
             await self.pass_on({"type": "http.response.body", "body": b""})
 
-    @property
-    def head_waits(self) -> bool:
-        """Whether a head has been sent that the server does not have yet."""
-        return self._head is not None
-
     def _release_head_soon(self) -> None:
-        if self._head is not None:
-            head, self._head = self._head, None
+        if self.waiting_head is not None:
+            head, self.waiting_head = self.waiting_head, None
             self._releasing = asyncio.ensure_future(self.pass_on(head))
 
     async def release_head(self, body: Message | None = None) -> None:
         """Pass the head on, if that has not been done, with the length of a body that is whole."""
         if self._releasing is not None:
             await self._releasing
-        if self._head is None:
+        if self.waiting_head is None:
             return
-        head, self._head = self._head, None
+        head, self.waiting_head = self.waiting_head, None
         if body is not None and body["type"] == "http.response.body" and not body.get("more_body"):
             length = (LENGTH, b"%d" % len(body.get("body", b"")))
             head["headers"] = [length, *(header for header in head["headers"] if header[0] != LENGTH)]
