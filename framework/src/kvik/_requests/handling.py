@@ -5,8 +5,8 @@ from collections.abc import Awaitable
 from typing import Any
 
 from starlette.requests import ClientDisconnect
+from starlette.responses import FileResponse, StreamingResponse
 from starlette.responses import Response as StarletteResponse
-from starlette.responses import StreamingResponse
 from starlette.types import Send
 from structlog.contextvars import bind_contextvars
 
@@ -20,8 +20,10 @@ from ..context import Context
 from ..errors import HTTPError
 from .endpoints import Endpoint
 from .failures import partial_error
+from .headers import check_lines
 from .interruption import Incoming, until_client_leaves
 from .outgoing import Outgoing
+from .ranges import with_ranges_that_count
 from .replies import EventStream, NotEncodableError, Reply, reply_to_data, reply_to_result
 from .streaming import Streaming, send_head
 
@@ -95,14 +97,19 @@ class Handling:
     ) -> None:
         """Send one of Starlette's responses; all but the simplest take their time."""
         request = context.request
+        scope = request.scope
+        if isinstance(response, FileResponse):
+            check_lines(response.raw_headers)  # a response of several ranges has its type in the body, too
+            status = response.stat_result
+            scope = with_ranges_that_count(scope, None if status is None else status.st_size)
         if type(response).__call__ is StarletteResponse.__call__:
-            await response(request.scope, request.receive, send)
+            await response(scope, request.receive, send)
         elif isinstance(response, StreamingResponse) and context.method == "HEAD":
             await send_head(response, send, self._container.logger)
         else:
             stopping = self._container.stopping if isinstance(response, EventStream) else None
             streaming = Streaming(incoming, send, self._container.logger)
-            await streaming.send(response, request.scope, request.receive, stopping=stopping)
+            await streaming.send(response, scope, request.receive, stopping=stopping)
 
     def _call(self, endpoint: Endpoint, context: Context, incoming: Incoming) -> Awaitable[Any]:
         """Call the handler, within REQUEST_TIMEOUT, for as long as its client is there."""
