@@ -178,8 +178,7 @@ async def _reply_with_file(file: File) -> Reply | StarletteResponse:
     status = await asyncio.to_thread(_status_of_file, path)
     if status is None:
         raise HTTPError(404, "file not found")
-    response = RangedFile(path, media_type=file.content_type, filename=file.filename, stat_result=status)
-    return response
+    return RangedFile(path, media_type=file.content_type, filename=file.filename, stat_result=status)
 
 
 def _status_of_file(path: Path) -> os.stat_result | None:
