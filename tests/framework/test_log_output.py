@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from kvik._logs import output
 from support import END_TIMEOUT, until
 
 MAIN = """
@@ -183,3 +184,58 @@ def test_one_process_writes_long_lines_whole(tmp_path: Path) -> None:
     failed = [event for event in events if event["message"] == "request.failed"]
     assert len(failed) == 50
     assert all("x" * 5000 in event["exception"] for event in failed)
+
+
+def test_where_a_pipe_cannot_be_opened_anew_nothing_waits_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off Linux, or with another user's pipe, it is asked for room before each write; what waits comes later."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError
+
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    monkeypatch.setattr(os, "open", refuse)
+    with os.fdopen(writing, "w", encoding="ascii") as stream:
+        for number in range(200):
+            output.write_text(stream, f"{number} é {'x' * 1000}\n")
+        received = b""
+        while not output.catch_up():
+            received += os.read(reading, 65536)
+        received += os.read(reading, 1_000_000)
+    output.write_text(stream, "it is closed\n")
+    os.close(reading)
+    assert [int(line.split()[0]) for line in received.splitlines()] == list(range(200))
+    assert b"0 \\u00e9 x" in received
+
+
+def test_a_hang_up_of_the_terminal_stops_in_order(tmp_path: Path) -> None:
+    """On a terminal SIGHUP means that it is closed: the program does not stay behind and hold its port."""
+    main = tmp_path / "main.py"
+    main.write_text(MAIN)
+    leader, follower = os.openpty()
+    usual = {"HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0", "METRICS_PORT": "0"}
+    process = subprocess.Popen(
+        [sys.executable, str(main)], cwd=tmp_path, env={**os.environ, **usual}, stdout=follower, stderr=follower
+    )
+    os.close(follower)
+    try:
+        received = b""
+        while b"Starting server" not in received:
+            received += os.read(leader, 4096)
+        until(lambda: _is_stopped_by_hang_up(process))
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait(END_TIMEOUT)
+        os.close(leader)
+
+
+def _is_stopped_by_hang_up(process: Any) -> bool:
+    """Wait until it handles the signal (bit SIGHUP - 1 of the mask), send it, and wait for the end."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+    caught = int(re.findall(r"SigCgt:\s*(\w+)", status)[0], 16)
+    if not caught & 1:
+        return False
+    process.send_signal(signal.SIGHUP)
+    process.wait(END_TIMEOUT)
+    return True

@@ -406,6 +406,9 @@ async def start(ctx):
     if os.environ["WAITS"] == "hook":
         os.write(1, b"waiting\\n")
         await asyncio.sleep(60)
+    if os.environ["WAITS"] == "loop":
+        os.write(1, b"waiting\\n")
+        time.sleep(60)
 
 @app.on_start
 def start_in_thread(ctx):
@@ -447,6 +450,25 @@ def test_a_start_that_waits_is_cancelled(tmp_path: Path, waits: str, workers: st
     assert all(line.startswith("{") for line in lines)
     assert [event["message"] for event in starting.events].count("start.cancelled") == int(workers)
     assert "worker.died" not in starting.output
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_start_that_blocks_the_loop_ends_with_the_grace_period(tmp_path: Path, workers: str) -> None:
+    """Where nothing can be cancelled the process ends all the same, with the stack in its log."""
+    main = tmp_path / "main.py"
+    main.write_text(WAITING_START)
+    environ = {"HTTP_WORKERS": workers, "WAITS": "loop", "SHUTDOWN_GRACE_PERIOD": "300ms"}
+    starting = Program(main, tmp_path / "log", environ)
+    try:
+        until(lambda: starting.output.count("waiting\n") == int(workers))
+        started = time.monotonic()
+        starting.process.send_signal(signal.SIGTERM)
+        assert starting.process.wait(END_TIMEOUT) == 1
+        assert time.monotonic() - started < 5
+    finally:
+        starting.kill()
+    overdue = [event for event in starting.events if event["message"] == "shutdown.overdue"]
+    assert ["time.sleep(60)" in event["stack"] for event in overdue] == [True] * int(workers)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
