@@ -162,3 +162,11 @@ def test_rounding_loses_nothing_and_does_not_drift(seconds: float) -> None:
     assert (up - 1) / 1000 < seconds < (down + 1) / 1000
     assert milliseconds_up(up / 1000) == up
     assert milliseconds_down(up / 1000) == up
+
+
+@pytest.mark.parametrize("expires_at", [10**400, 1e300, float("inf"), 1e11])
+async def test_a_time_that_nobody_lives_to_see(db: DynamoDB, expires_at: float) -> None:
+    """However large a number is, the key is there, and its time is the latest that fits."""
+    await db.set_expiring("k", "v", expires_at)
+    assert await db.get_versioned("k") is not None
+    assert await db.get("k") == "v"

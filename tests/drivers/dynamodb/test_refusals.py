@@ -26,6 +26,8 @@ def of_a_page(limit: Any) -> Call:
 REFUSED: dict[str, Call] = {
     **{f"expires at {expires_at}": expiring(expires_at) for expires_at in (math.nan, None, "1", True, 60)},
     "expires before all time": lambda db: db.set_expiring("k", "v", -math.inf),
+    "expires before all time, exactly": lambda db: db.set_expiring("k", "v", -(10**5000)),
+    "limit far below": lambda db: db.scan("", None, -(10**5000)),
     "many expire at NaN": lambda db: db.set_many({"k": "v"}, math.nan),
     "many expire at 60": lambda db: db.set_many({"k": "v"}, 60),
     "expires if, at 60": lambda db: db.set_if("k", "v", None, 60),
@@ -55,9 +57,12 @@ async def test_an_argument_that_means_nothing_is_refused(db: DynamoDB, call: Cal
 async def test_one_text_is_not_several_keys(db: DynamoDB, keys: Any) -> None:
     """A str in the place of a list is a TypeError, and neither of its characters is touched."""
     await db.set_many({"u": "1", "s": "2"})
-    for call in (db.delete_many(keys), db.get_many(keys), db.set_many(keys)):
+    for call in (db.delete_many(keys), db.get_many(keys)):
         with pytest.raises(TypeError, match=f"not one {type(keys).__name__}"):
             await call
+    for items in (keys, [keys], [("u", "3")], None):
+        with pytest.raises(TypeError, match=f"not {type(items).__name__}"):
+            await db.set_many(items)  # type: ignore[arg-type] # the subject
     assert await db.get_many(["u", "s"]) == {"u": "1", "s": "2"}
 
 

@@ -52,7 +52,8 @@ class Batches:
 
     async def set_many(self, operation: Operation, items: Mapping[str, str], expires_at: float | None) -> None:
         """Create or replace."""
-        check_not_text(items)
+        if not isinstance(items, Mapping):  # dict() would make something of a list of texts
+            raise TypeError(f"set_many takes a mapping of keys to values, not {type(items).__name__}")
         values, most = dict(items), self._layout.limits.max_value_bytes
         async for some in paced(values):
             for key in some:

@@ -60,19 +60,22 @@ def check_version(version: object) -> None:
 
 def check_page_size(limit: object) -> None:
     """Raise DynamoDBError with code ``invalid_value`` unless a page can have so many keys."""
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        shown = limit if isinstance(limit, int | float) else type(limit).__name__
-        raise refused(f"the limit of a page is an int of at least 1, not {shown}", "invalid_value")
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise refused(f"the limit of a page is an int, not {type(limit).__name__}", "invalid_value")
+    if limit < 1:
+        raise refused("the limit of a page is at least 1", "invalid_value")
 
 
 def check_moment(moment: object, now: float) -> None:
     """Raise DynamoDBError with code ``invalid_value`` unless this is a time, and one that DynamoDB's TTL heeds."""
-    if isinstance(moment, bool) or not isinstance(moment, int | float) or math.isnan(moment):
-        raise refused(f"expires_at is a time in seconds since the epoch, not {moment!r:.40}", "invalid_value")
+    if isinstance(moment, bool) or not isinstance(moment, int | float):
+        raise refused(f"expires_at is a number of seconds, not {type(moment).__name__}", "invalid_value")
+    if isinstance(moment, float) and math.isnan(moment):
+        raise refused("expires_at is a number of seconds since the epoch, not NaN", "invalid_value")
     if moment < now - _OLDEST:
         raise refused(
-            f"expires_at is in seconds since the epoch, and {moment!r} is more than five years ago, which DynamoDB"
-            " would never delete: pass time.time() plus a number of seconds",
+            "expires_at is in seconds since the epoch, and this time is more than five years ago, which"
+            " DynamoDB would never delete: pass time.time() plus a number of seconds",
             "invalid_value",
         )
 
