@@ -51,9 +51,10 @@ class Plain:
 def abandon(*operations: Any) -> None:
     """Begin the operations on a loop that ends without ending them, as no `asyncio.run` would."""
     with closing(asyncio.new_event_loop()) as loop:
-        tasks = [loop.create_task(each) for each in operations]
+        for each in operations:
+            loop.create_task(each)
         loop.run_until_complete(asyncio.sleep(0.01))
-        for task in tasks:
+        for task in asyncio.all_tasks(loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio's own way to say so
 
 
