@@ -131,7 +131,8 @@ class File:
         current = self._open
         if current is None:
             raise SQLiteError(f"{self.path}: {self._refusal}", code="unavailable")
-        self._check_process()
+        if current.process != this_process.id:
+            self._check_process()
         return current
 
     def _check_process(self) -> None:

@@ -68,7 +68,7 @@ def open_connection(path: Path, durability: Durability, busy_timeout: float) -> 
         # Some builds of SQLite zero each page that becomes free, which makes deleting as slow as writing.
         connection.execute("PRAGMA secure_delete = FAST")
         connection.execute(f"PRAGMA fullfsync = {durability == 'full'}")  # macOS: past the drive's cache as well
-    except sqlite3.Error:
+    except BaseException:
         connection.close()
         raise
     return connection

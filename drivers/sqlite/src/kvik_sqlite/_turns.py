@@ -10,6 +10,7 @@ import time
 from typing import Final
 
 PAUSE: Final = 0.0005  # seconds; those who wait look every millisecond or two
+_LOOK_EVERY: Final = 0.005  # seconds between two looks
 _REMEMBERED: Final = 0.5  # seconds after another's commit in which it may be waiting for the next
 
 
@@ -18,15 +19,20 @@ class Turns:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._seen = 0
+        self._seen: int | None = None
+        self._looked = 0.0
         self._shared_until = 0.0
 
     def look(self) -> None:
         """See whether others have written since the last time; called within a transaction."""
+        now = time.monotonic()
+        if now < self._looked + _LOOK_EVERY:
+            return
+        self._looked = now
         (seen,) = self._connection.execute("PRAGMA data_version").fetchone()  # changes with others' commits alone
-        if seen != self._seen:
-            self._seen = seen
-            self._shared_until = time.monotonic() + _REMEMBERED
+        if self._seen not in {None, seen}:
+            self._shared_until = now + _REMEMBERED
+        self._seen = seen
 
     def pause(self) -> None:
         """Let others have the lock, if they have written of late; called without a transaction."""
