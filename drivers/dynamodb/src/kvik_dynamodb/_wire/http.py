@@ -100,7 +100,8 @@ class HTTPConnection(asyncio.Protocol):
         self._deadline = deadline
         self._heard_at = now = self._loop.time()
         self._look_every = self._silence / _LOOKS if len(request) > _LARGE else math.inf
-        self._set_alarm(min(deadline, now + self._silence, now + self._look_every))
+        look_at = now + min(self._silence, self._look_every)
+        self._set_alarm(min(deadline, look_at))
         self._transport.write(request)
         try:
             return await waiter
@@ -158,12 +159,13 @@ class HTTPConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._silent = False
-        self._heard_at = self._loop.time()
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("no HTTP")
             self.abort()
+        if self._waiter is not None and not self._waiter.done():  # more is to come
+            self._heard_at = self._loop.time()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_open = False
