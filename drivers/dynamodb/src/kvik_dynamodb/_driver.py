@@ -27,7 +27,7 @@ class DynamoDB:
     """Keep string values under string keys in one DynamoDB table.
 
     ``region`` None takes the AWS configuration's; an empty ``endpoint`` means AWS. Timeouts are in seconds:
-    ``connect_timeout`` and ``read_timeout`` bound one attempt, ``total_timeout`` a call with its retries.
+    ``connect_timeout`` bounds connecting, ``read_timeout`` a silence, ``total_timeout`` a call with its retries.
     ``create_table`` makes a missing table at connect, for development. ``consistent_reads`` is on, so that a
     reader sees every acknowledged write. ``ttl_attribute`` is the one that the table's TTL is set to.
     ``health_key`` is what health reads; it need not exist. ``session`` is a boto3.Session to use instead of
@@ -154,7 +154,7 @@ class DynamoDB:
         await self._connection.close()
 
     async def health_check(self) -> dict[str, Any]:
-        """Read the health key once, within a second, on a connection of its own; never raises.
+        """Read the health key on a connection of its own, within a second and a half; never raises.
 
         The details name table and region; when DOWN, ``error`` is the class of the cause. A throttled table
         is UP with ``throttled``, since taking the process out of rotation would not help it.
