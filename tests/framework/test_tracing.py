@@ -989,9 +989,21 @@ def test_what_cannot_work_is_told(environ: dict[str, str], variable: str, proble
 def test_half_a_configuration_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The app says what is missing, once, and does not start."""
+    """The app says what is missing, once, and runs without traces."""
     monkeypatch.setenv("TRACE_EXPORTER", "otlp")
-    with pytest.raises(RuntimeError, match="TRACER_URL: missing"), TestClient(App()):
+    with TestClient(App()) as client:
+        assert client.get("/.well-known/alive").status_code == 200
+    (line,) = [line for line in _lines(capsys) if line["level"] == "ERROR"]
+    assert (line["message"], line["variable"]) == ("tracing.off", "TRACER_URL")
+
+
+def test_a_configuration_that_cannot_work_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a value that spans cannot be sent to, the app does not start."""
+    monkeypatch.setenv("TRACE_EXPORTER", "otlp")
+    monkeypatch.setenv("TRACER_URL", "ftp://collector")
+    with pytest.raises(RuntimeError, match="TRACER_URL: expected a URL"), TestClient(App()):
         pass
     (line,) = [line for line in _lines(capsys) if line["level"] == "ERROR"]
     assert (line["message"], line["variable"]) == ("config.invalid", "TRACER_URL")

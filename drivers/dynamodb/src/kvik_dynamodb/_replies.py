@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+_DICT: Final = frozenset({dict})
+
 
 def is_well_formed(operation: str, reply: Mapping[str, Any], partition_key_name: str) -> bool:
     """Tell whether an answer has what the driver reads out of it."""
@@ -14,12 +16,7 @@ def is_well_formed(operation: str, reply: Mapping[str, Any], partition_key_name:
 
 def is_item(thing: object) -> bool:
     """Tell whether this has an item's shape: attributes by name, each a dict of its type and value."""
-    if type(thing) is not dict:
-        return False
-    for attribute in thing.values():  # noqa: SIM110 - a generator takes twice as long, on the way of every read
-        if type(attribute) is not dict:
-            return False
-    return True
+    return type(thing) is dict and _DICT.issuperset(map(type, thing.values()))
 
 
 def _is_scan(reply: Mapping[str, Any], name: str) -> bool:

@@ -21,10 +21,11 @@ _LONGEST_KEPT = 256
 _LONGEST_TEXT = 512
 """Characters that are shown of what a client sent."""
 
-_LONGEST_LINE = 2048
-"""Characters of a line that is put together here; others may be too long in bytes."""
+_LONGEST_QUOTED = 600
+"""Characters of such a text as JSON in a line that is put together here; the line may be too long otherwise."""
 
-_LEVELS = {logging.INFO: "INFO", logging.ERROR: "ERROR"}
+_INFO, _ERROR = logging.INFO, logging.ERROR
+_LEVELS = {_INFO: "INFO", _ERROR: "ERROR"}
 
 
 class AccessLog:
@@ -37,17 +38,20 @@ class AccessLog:
     def __init__(self, logs: Logging, *, log_probes: bool) -> None:
         self._logger = logs.logger
         self._sink = logs.sink_by_turns
+        self._write_soon = logs.sink.write_soon
         self._on_terminal = logs.on_terminal
         self._log_probes = log_probes
 
     def write(self, outgoing: "Outgoing") -> None:
         """Write the line of a request that has ended."""
-        level = logging.ERROR if outgoing.status >= _SERVER_ERROR else logging.INFO
+        level = _ERROR if outgoing.status >= _SERVER_ERROR else _INFO
         if level < self._sink.level.number or (not self._log_probes and outgoing.path.startswith(_PROBES)):
             return
-        text = None if self._on_terminal or bound_values() else _text(level, outgoing)
+        text = None if self._on_terminal or bound_values(outgoing.unbound) else _text(level, outgoing)
         if text is None:
             self._logger.log(level, REQUEST, **_fields(outgoing))
+        elif level == _INFO:
+            self._write_soon(text)
         else:
             self._sink.write(level, text)
 
@@ -80,12 +84,11 @@ def _text(level: int, outgoing: "Outgoing") -> str | None:
     except (ValueError, TypeError, AttributeError):  # lone surrogates, from a server that lets them pass
         return None
     after, before = "%06d" % microseconds, "%06d" % ((microseconds - took) % 1_000_000)  # noqa: UP031 - the fastest
-    line = (
+    return (
         f'{{"level":"{_LEVELS[level]}","time":"{ended}.{after}Z","message":"request",'
         f'"trace_id":"{trace}","span_id":"{span}","start_time":"{began}.{before}Z","response_time":{took},'
         f'{who},"uri":{uri},"response":{outgoing.status}}}'
     )
-    return line if len(line) <= _LONGEST_LINE else None
 
 
 def _shortened(text: str) -> str:
@@ -97,7 +100,10 @@ def _quoted(text: str) -> str:
         text = _shortened(text)
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
-    return visible(msgspec.json.encode(text).decode())
+    quoted = visible(msgspec.json.encode(text).decode())
+    if len(quoted) > _LONGEST_QUOTED:
+        raise ValueError("too long for a line that is put together here")
+    return quoted
 
 
 _quoted_before = lru_cache(maxsize=256)(_quoted)

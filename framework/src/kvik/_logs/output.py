@@ -93,20 +93,16 @@ def write_text(stream: TextIO | None, text: str) -> None:
     try:
         output = _output_of(stream)
         if output is None:
-            _write_waiting(stream, text)
+            try:
+                stream.write(text)  # type: ignore[union-attr] # AttributeError is caught
+            except UnicodeEncodeError:
+                stream.write(ascii_only(text))  # type: ignore[union-attr] # it has been asked before
+            stream.flush()  # type: ignore[union-attr] # as above
         else:
             stream.flush()  # type: ignore[union-attr] # what the program has printed comes first
             output.write(_encoded(stream, text))  # type: ignore[arg-type] # as above
     except (OSError, ValueError, AttributeError):  # gone or full; closed; a program without streams
         pass
-
-
-def _write_waiting(stream: TextIO | None, text: str) -> None:
-    try:
-        stream.write(text)  # type: ignore[union-attr] # AttributeError is caught
-    except UnicodeEncodeError:
-        stream.write(ascii_only(text))  # type: ignore[union-attr] # it has been asked before
-    stream.flush()  # type: ignore[union-attr] # as above
 
 
 def _encoded(stream: TextIO, text: str) -> bytes:

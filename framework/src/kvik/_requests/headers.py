@@ -26,7 +26,7 @@ _ONE_VALUE = frozenset(
 
 def first_values(headers: RawHeaders) -> FirstValues:
     """Return the value of each header by its name, in lower case, with the lines of a list joined."""
-    values = dict(reversed(headers))
+    values = dict(headers)
     return values if len(values) == len(headers) else _joined(headers)
 
 

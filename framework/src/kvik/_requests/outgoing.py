@@ -33,6 +33,8 @@ class Outgoing(ABC):
     """What was answered, where that was an error."""
     bound_values: Mapping[str, Any] = {}
     """What the handler added to the request's log lines, where it ran in a task of its own."""
+    unbound = 0
+    """How many variables the request's context had while none was structlog's; 0 where that is not known."""
     seconds = 0.0
     """Seconds that the answer took."""
     status = CLIENT_CLOSED_REQUEST

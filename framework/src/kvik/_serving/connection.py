@@ -25,7 +25,7 @@ from .refusal import (
     head_of,
     head_size,
     header_too_large,
-    is_clear,
+    is_host,
     meaning,
     refusal,
     take_host_of_target,
@@ -92,19 +92,19 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless it is refused already."""
-        limit = self._settings.max_header_size
-        if len(data) > limit:  # cut, because of a head that begins behind something else no more is left uncounted
-            for start in range(0, len(data), limit):
+        size, limit = len(data), self._settings.max_header_size
+        if size > limit:  # cut, because of a head that begins behind something else no more is left uncounted
+            for start in range(0, size, limit):
                 self.data_received(data[start : start + limit])
             return
         if self._allowance is not None:
-            self._allowance -= len(data)
+            self._allowance -= size
             if self._allowance < 0:
                 self._close()
                 return
         if self._deaf:
             return
-        self._run += len(data)
+        self._run += size
         self._run_is_long = self._run + self._uncounted > limit
         self._received = data
         try:
@@ -153,6 +153,7 @@ class Connection(HttpToolsProtocol):
             self._uncounted = self._settings.max_header_size
         if self._at == "body":
             if not isinstance(self.cycle.message_event, Arrival):
+                self._deadline.clear()  # the head's
                 self._watch_body()
         elif self._at == "head" and not self._deadline.is_set and not self._busy:
             self._deadline.set(self._settings.header_timeout)
@@ -185,8 +186,13 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Check the head, and start the app; raises HTTPError to stop the parser."""
-        self.first_values = first_values(self.headers)
-        if self._run_is_long or not is_clear(self.headers, self.first_values):
+        headers = self.headers
+        values = dict(headers)
+        is_clear = (  # no header stands twice, and the body is framed by its length
+            len(values) == len(headers) and b"transfer-encoding" not in values and is_host(values.get(b"host"))
+        )
+        self.first_values = values if is_clear else first_values(headers)
+        if self._run_is_long or not is_clear:
             self._check_head()
         is_upgrade = self.parser.should_upgrade()
         if is_upgrade and not self._should_upgrade():
@@ -194,7 +200,6 @@ class Connection(HttpToolsProtocol):
             return  # it is parsed once more
         self.begin_answer()
         self._at = "body"
-        self._deadline.clear()
         if not is_upgrade:
             self.headers = []  # a trailer, which comes after the body, must not pass for a header
 

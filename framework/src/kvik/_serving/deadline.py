@@ -12,7 +12,7 @@ class Deadline:
     the deadline is still to come.
     """
 
-    __slots__ = ("_at", "_closed", "_loop", "_on_passed", "_timer")
+    __slots__ = ("_at", "_closed", "_looks_at", "_loop", "_on_passed", "_timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_passed: Callable[[], None]) -> None:
         self._loop = loop
@@ -20,6 +20,7 @@ class Deadline:
         self._at = math.inf
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
+        self._looks_at = math.inf
 
     @property
     def is_set(self) -> bool:
@@ -31,11 +32,10 @@ class Deadline:
         if self._closed:
             return
         self._at = self._loop.time() + seconds
-        if self._timer is not None and self._timer.when() > self._at:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._timer = self._loop.call_later(seconds, self._look)
+        if self._looks_at > self._at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._look_in(seconds)
 
     def clear(self) -> None:
         """Let it not pass."""
@@ -48,11 +48,15 @@ class Deadline:
             self._timer.cancel()
             self._timer = None
 
+    def _look_in(self, seconds: float) -> None:
+        self._looks_at = self._loop.time() + seconds
+        self._timer = self._loop.call_later(seconds, self._look)
+
     def _look(self) -> None:
-        self._timer = None
+        self._timer, self._looks_at = None, math.inf
         left = self._at - self._loop.time()
         if left <= 0:
             self._at = math.inf
             self._on_passed()
         elif self.is_set:
-            self._timer = self._loop.call_later(left, self._look)
+            self._look_in(left)

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 
 from .._container import Container
+from .._logs.bound_values import bound_values
 from .._requests.headers import FirstValues, RawHeaders
 from .._requests.http import RequestPath
 from .connection import Connection
@@ -67,6 +68,7 @@ class DirectConnection(Connection):
         """Look whether anything stands between a request and its route."""
         super().connection_made(transport)
         self._context = contextvars.copy_context()  # of no request
+        self.unbound = 0 if bound_values() else len(self._context) + 1  # a request's own has its ids besides
         self.path = self._find_path()
         self._may_be_plain = self.path.is_straight and not self._is_for_uvicorn()
         HttpToolsProtocol.on_message_begin(self)

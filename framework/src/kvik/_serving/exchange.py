@@ -88,7 +88,9 @@ class Exchange(Outgoing):
         """Serve the request, in a task of its own; whatever happens is told to the client as uvicorn does."""
         connection = self._connection
         try:
-            if request_ids.get() is not NO_IDS:  # of a request in whose task the reading was resumed
+            if request_ids.get() is NO_IDS:
+                self.unbound = connection.unbound
+            else:  # of a request in whose task the reading was resumed
                 clear_contextvars()
             ids = new_ids(self.headers)
             self.correlation_id = ids[0]
@@ -179,15 +181,17 @@ class Exchange(Outgoing):
     def _text(self, reply: Reply) -> bytes:
         """Write a whole answer."""
         server_headers = self._connection.server_state.default_headers
-        has_body = reply.status in WITH_BODY
-        body = reply.body if has_body and self.method != "HEAD" else b""
-        if reply.headers or not (reply.body and has_body):
+        body = b"" if self.method == "HEAD" else reply.body
+        if reply.headers or not reply.body or reply.status not in WITH_BODY:
             headers = self.completed(reply.status, reply.head())
             if _CLOSING in headers:
                 self.keep_alive = False
             elif not self.keep_alive:
                 headers.append(_CLOSING)
-            return b"".join((STATUS_LINE[reply.status], header_lines(server_headers + headers), b"\r\n", body))
+            lines = header_lines(server_headers + headers)
+            return b"".join(
+                (STATUS_LINE[reply.status], lines, b"\r\n", body if reply.status in WITH_BODY else b"")
+            )
         closing = b"" if self.keep_alive else b"connection: close\r\n"
         origin = self.cors.origin_of(self.headers)
         template = self._connection.heads.template(

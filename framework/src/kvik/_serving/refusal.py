@@ -7,7 +7,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from .._requests.failures import failure_of
-from .._requests.headers import FirstValues, RawHeaders, header_lines
+from .._requests.headers import RawHeaders, header_lines
 from ..errors import HTTPError
 
 _ENDS = len(" HTTP/1.1\r\n\r\n")
@@ -19,11 +19,6 @@ _HOST = re.compile(  # RFC 9110, 7.2 and RFC 3986, 3.2.2
 )
 _OTHER_PROTOCOLS = (b"RTSP", b"ICE")
 """What httptools takes for HTTP as well."""
-
-
-def is_clear(headers: RawHeaders, first: FirstValues) -> bool:
-    """Tell whether there is nothing to check: no header stands twice, and the body is framed by its length."""
-    return len(first) == len(headers) and is_host(first.get(b"host")) and b"transfer-encoding" not in first
 
 
 @lru_cache(maxsize=64)

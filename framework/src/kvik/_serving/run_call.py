@@ -22,7 +22,7 @@ def check_run_call(container: Container) -> None:
             f"`uvicorn {module}:app`, which would then serve it too: put app.run() below "
             'if __name__ == "__main__":'
         )
-    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public function raises where there is none
+    if _is_in_event_loop():
         raise RuntimeError(
             "app.run() starts an event loop and cannot be called in a running one: call it from plain code, or "
             "serve the app in this loop with: await uvicorn.Server(uvicorn.Config(app)).serve()"
@@ -35,6 +35,14 @@ def check_run_call(container: Container) -> None:
     if container.has_run:
         raise RuntimeError("app.run() was called before, and serves an app once: make another App to serve again")
     container.has_run = True
+
+
+def _is_in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _module_being_imported() -> str:

@@ -14,11 +14,15 @@ _USE_HTTP = "spans are sent over HTTP: set TRACE_EXPORTER=otlp and the port to 4
 
 
 class TargetError(ValueError):
-    """Tell which variable keeps tracing off, and why; never with its value, which may hold a secret."""
+    """Raised when spans cannot be sent; names the variable, never its value, which may hold a secret."""
 
     def __init__(self, variable: str, problem: str) -> None:
         super().__init__(problem)
         self.variable = variable
+
+
+class MissingTargetError(TargetError):
+    """Raised when a variable is missing beside others that are set: nothing is wrong with these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ def trace_target(settings: Settings) -> TraceTarget | None:
 
 def _exporter(text: str | None) -> str:
     if not text:
-        raise TargetError("TRACE_EXPORTER", "missing: set it to otlp or zipkin")
+        raise MissingTargetError("TRACE_EXPORTER", "missing: set it to otlp or zipkin")
     exporter = text.lower()
     if exporter in _GRPC_EXPORTERS:
         raise TargetError("TRACE_EXPORTER", f"{exporter} is not supported: {_USE_HTTP}")
@@ -56,7 +60,9 @@ def _exporter(text: str | None) -> str:
 
 def _url(text: str | None) -> SplitResult:
     if not text:
-        raise TargetError("TRACER_URL", "missing: set it to where spans are sent, such as http://localhost:4318")
+        raise MissingTargetError(
+            "TRACER_URL", "missing: set it to where spans are sent, such as http://localhost:4318"
+        )
     try:
         url = urlsplit(text if "://" in text else f"http://{text}")
         port = url.port

@@ -8,7 +8,7 @@ from structlog.typing import FilteringBoundLogger
 from .._observers import Observers
 from .._stores import Stores
 from ..config import BadSetting, Settings
-from .trace_target import TargetError, TraceTarget, trace_target
+from .trace_target import MissingTargetError, TargetError, TraceTarget, trace_target
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -42,6 +42,8 @@ class Tracing:
         self._target: TraceTarget | None = None
         try:
             self._target = trace_target(settings)
+        except MissingTargetError as error:
+            logger.error("tracing.off", variable=error.variable, problem=str(error))
         except TargetError as error:
             self.bad_settings.append(BadSetting(error.variable, "…", str(error)))
 

@@ -99,8 +99,11 @@ class HTTPConnection(asyncio.Protocol):
         self._silent = True
         self._deadline = deadline
         self._heard_at = now = self._loop.time()
-        self._look_every = self._silence / _LOOKS if len(request) > _LARGE else math.inf
-        look_at = now + min(self._silence, self._look_every)
+        look_at = now + self._silence
+        self._look_every = math.inf
+        if len(request) > _LARGE:
+            self._look_every = self._silence / _LOOKS
+            look_at = now + self._look_every
         self._set_alarm(min(deadline, look_at))
         self._transport.write(request)
         try:
