@@ -49,5 +49,14 @@ def from_json(text: str | bytes, kind: Any = Any) -> Any:
     Raises ValueError where the text is not JSON or does not fit, naming the place; TypeError for a kind that
     nothing can be converted to. A byte order mark before the text is ignored.
     """
-    text = text.removeprefix("\ufeff") if isinstance(text, str) else text.removeprefix(codecs.BOM_UTF8)
-    return kind_of(kind).from_json(text)
+    decoded = _ANYTHING if kind is Any else kind_of(kind)
+    try:
+        return decoded.from_json(text)
+    except ValueError:  # which a byte order mark is, too
+        bare = text.removeprefix("\ufeff") if isinstance(text, str) else text.removeprefix(codecs.BOM_UTF8)
+        if len(bare) == len(text):
+            raise
+    return decoded.from_json(bare)
+
+
+_ANYTHING = kind_of(Any)
