@@ -24,8 +24,8 @@ os.environ.update(
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Have one worker more than there are cores, for they wait a third of the time: for timers and processes."""
-    return (os.cpu_count() or 1) + 1
+    """Return two workers more than there are cores, for they wait half of the time: for timers and processes."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
