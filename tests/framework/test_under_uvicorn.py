@@ -336,10 +336,10 @@ def test_the_servers_signal_handlers_are_put_back() -> None:
         await lifespan
         return during
 
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         for replaced in (False, True):
-            assert asyncio.run(run(replaced=replaced)) is not before
+            assert asyncio.run(run(replaced=replaced)) is not signal.default_int_handler
             assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
