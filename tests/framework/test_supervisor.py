@@ -184,7 +184,7 @@ async def get(ctx):
 app.run()
 """,
     )
-    with program(main, tmp_path, HTTP_WORKERS="2") as running:
+    with program(main, tmp_path, HTTP_WORKERS="2", LOOP_BLOCKED_AFTER="0") as running:
         workers = set(_workers(running, 2))
         writers: set[int] = set()
         limits = httpx.Limits(max_connections=16, max_keepalive_connections=0)
