@@ -317,12 +317,18 @@ def test_run_in_a_spawned_process_is_refused(tmp_path: Path) -> None:
     assert "app.run() was called while __mp_main__ was being imported" in run.stderr
 
 
+STOPS_ITSELF = """
+@app.on_start
+async def stop(ctx): os.kill(os.getpid(), 15)
+"""
+
+
 @pytest.mark.parametrize(
     ("call", "instead"),
     [
         ("async def main(): app.run()\nasyncio.run(main())", "await uvicorn.Server(uvicorn.Config(app)).serve()"),
         ("ThreadPoolExecutor().submit(app.run).result()", "uvicorn.Server(uvicorn.Config(app)).run()"),
-        ("app.on_start(lambda ctx: os.kill(os.getpid(), 15))\napp.run()\napp.run()", "make another App"),
+        (f"{STOPS_ITSELF}app.run()\napp.run()", "make another App"),
     ],
     ids=["running loop", "thread", "twice"],
 )

@@ -116,6 +116,7 @@ async def main(path):
     print((await db.health_check())["status"])
 
 asyncio.run(main(sys.argv[1]))
+os.seteuid(os.getuid())  # for what is written at the end, such as coverage's data
 """
 
 
@@ -158,6 +159,7 @@ async def main(path):
         print((await db.health_check())["status"])
 
 asyncio.run(main(sys.argv[1]))
+os.seteuid(os.getuid())  # for what is written at the end, such as coverage's data
 """
 
 

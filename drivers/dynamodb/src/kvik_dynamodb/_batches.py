@@ -166,12 +166,12 @@ class _Reading:
         for item in (item for items in reply["Responses"].values() for item in items):
             key = self._layout.key_of(item)
             try:
-                stored = self._layout.read(item, now)
+                value = self._layout.value(item, now)
             except DynamoDBError as corrupt:
                 self.errors[key] = corrupt
             else:
-                if stored is not None:
-                    self.results[key] = stored.value
+                if value is not None:
+                    self.results[key] = value
 
 
 class _Writing:

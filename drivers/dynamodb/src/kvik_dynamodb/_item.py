@@ -104,7 +104,7 @@ class Layout:
         expires_at = expires_at_of(item, self.ttl_attribute)
         expiry = {name: item[name] for name in (self.ttl_attribute, EXPIRY) if name in item}
         token = self._text(item, TOKEN) if TOKEN in item else None
-        has_more = any(name not in self._own for name in item)
+        has_more = not self._own.issuperset(item)
         return Stored(self._text(item, VALUE), token, expires_at, expiry, has_more)
 
     def value(self, item: Item | None, now: float) -> str | None:
