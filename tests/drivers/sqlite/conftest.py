@@ -1,5 +1,8 @@
 """What the SQLite driver's tests share: a path, a store, a clock, the file from outside, other processes."""
 
+import contextlib
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -69,16 +72,22 @@ def refuse(outside: sqlite3.Connection) -> Callable[[str], None]:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Process]]:
-    """Give a function that starts Python on a program's text; what still runs at the end is killed."""
+    """Return a function that starts Python on a program's text; what still runs at the end is killed.
+
+    With `measured=False` its coverage is not measured: that takes locks, which a fork may leave held.
+    """
     started: list[Process] = []
 
-    def start(program: str, *arguments: str | Path, under: tuple[str, ...] = ()) -> Process:
+    def start(program: str, *arguments: str | Path, under: tuple[str, ...] = (), measured: bool = True) -> Process:
+        environment = {name: value for name, value in os.environ.items() if measured or "COVERAGE" not in name}
         process = subprocess.Popen(
             [*under, sys.executable, "-c", program, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env=environment,
+            start_new_session=True,  # a group of its own: what it has forked is killed with it
         )
         started.append(process)
         return process
@@ -86,4 +95,6 @@ def start() -> Iterator[Callable[..., Process]]:
     yield start
     for process in started:
         process.kill()
+        with contextlib.suppress(ProcessLookupError, AttributeError):  # nothing is left; Windows
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

@@ -57,6 +57,7 @@ class File:
         self._lifecycle = threading.Lock()
         self._open: _Open | None = None
         self._refusal = "not connected: await connect() first"
+        this_process.know(self)
 
     def deadline(self) -> float | None:
         """Return when the current task must be done, on time.monotonic(), or None; raise when it is over."""

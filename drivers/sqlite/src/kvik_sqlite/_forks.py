@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
+from weakref import WeakSet
 
 from ._errors import SQLiteError
 
@@ -45,11 +46,16 @@ class Process:
     def __init__(self) -> None:
         self.id = os.getpid()
         self.closing = threading.Lock()
+        self._known: WeakSet[Opened] = WeakSet()
         self._open: dict[Opened, FileId] = {}
         self._inherited: set[FileId] = set()
         self._kept: list[Opened] = []
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin_as_child)
+
+    def know(self, opened: Opened) -> None:
+        """Have it free its locks in every child, whether it is open or only about to be."""
+        self._known.add(opened)
 
     def add(self, opened: Opened, path: Path) -> FileId:
         """Note that the file at the path is opened, before it is; raise where it was open when we were forked.
@@ -73,8 +79,9 @@ class Process:
     def _begin_as_child(self) -> None:
         self.id = os.getpid()
         self.closing = threading.Lock()
-        for opened, file in self._open.items():
+        for opened in self._known:
             opened.begin_as_child()
+        for opened, file in self._open.items():
             self._inherited.add(file)
             self._kept.append(opened)  # or the collector would close the parent's connections from here
         self._open = {}
