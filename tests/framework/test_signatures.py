@@ -253,7 +253,7 @@ def test_a_health_check_takes_nothing(check: Any, words: str) -> None:
 
 def test_a_builtin_that_tells_no_signature_is_taken() -> None:
     """Only its call can show whether it fits."""
-    with pytest.raises(ValueError, match="no signature found"):
+    with pytest.raises(ValueError, match="signature"):
         inspect.signature(getattr)
     builtin: Any = getattr
     App().get("/x")(builtin)
