@@ -71,7 +71,7 @@ class HealthChecks:
             check.forget()
 
     async def report(self) -> tuple[Literal["UP", "DEGRADED"], dict[str, Health]]:
-        """Give the app's status, "DEGRADED" when anything is DOWN, and of each check's answer what all may see."""
+        """Return the status, "DEGRADED" when anything is DOWN, and the public part of each check's answer."""
         answers = await asyncio.gather(*(check.answer() for check in self._checks.values()))
         healthy = all(health.status == "UP" for health in answers)
         return ("UP" if healthy else "DEGRADED"), dict(zip(self._checks, answers, strict=True))

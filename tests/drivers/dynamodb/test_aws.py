@@ -86,7 +86,7 @@ def sent(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> Sent:
 
 @pytest.fixture(autouse=True)
 def credentials(surroundings: Surroundings) -> None:
-    """Give keys, so that the place is all that matters."""
+    """Set credentials, so that the place is all that matters."""
     by_environment(surroundings)
 
 

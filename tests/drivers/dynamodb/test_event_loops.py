@@ -20,7 +20,7 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 @pytest.fixture
 def store(new_driver: Maker, table: str, dynamodb_endpoint: str) -> DynamoDB:
-    """Give a driver that nobody has connected, as a module has one."""
+    """Return a driver that is not connected, as a module has one."""
     return new_driver(table, "eu-west-1", dynamodb_endpoint, **PATIENT)
 
 
@@ -91,7 +91,7 @@ def test_a_loop_that_ended_in_the_middle_of_a_call(store: DynamoDB) -> None:
 
 @pytest.fixture
 async def elsewhere() -> AsyncIterator[asyncio.AbstractEventLoop]:
-    """Give a loop that runs in a thread."""
+    """Return a loop that runs in a thread."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -27,7 +27,7 @@ UNSENDABLE = [
 
 
 def said_of(error: BaseException) -> str:
-    """Give all that a log would have of an error."""
+    """Return all that a log would have of an error."""
     return "".join(traceback.format_exception(error))
 
 

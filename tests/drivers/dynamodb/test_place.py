@@ -27,7 +27,7 @@ from .sources import Surroundings, by_environment, by_web_identity, failure_of, 
 
 @pytest.fixture(autouse=True)
 def credentials(surroundings: Surroundings) -> None:
-    """Give keys, so that the place is all that matters."""
+    """Set credentials, so that the place is all that matters."""
     by_environment(surroundings)
 
 

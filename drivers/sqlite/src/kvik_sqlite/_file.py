@@ -104,7 +104,7 @@ class File:
                 this_process.remove(self)
 
     def begin_as_child(self) -> None:
-        """Be connectable as far as locks go: a thread of the parent may have held this one."""
+        """Free the lock that a thread of the parent may have held at the fork."""
         self._lifecycle = threading.Lock()
 
     async def probe(self) -> dict[str, str | int]:

@@ -36,7 +36,7 @@ class Entrance:
         self._middleware.insert(0, middleware)
 
     def path(self) -> RequestPath:
-        """Give the path; from now on it is as it is.
+        """Return the path, which does not change from now on.
 
         Raises RuntimeError for an app with an invalid configuration, which a server without a lifespan lets in.
         """

@@ -44,7 +44,7 @@ class Signer:
         self._key = _Key("", "", region)
 
     def request(self, operation: str, body: bytes, credentials: Credentials, now: float) -> bytes:
-        """Give the bytes of a request, signed for this time, in seconds since the epoch.
+        """Return the bytes of a request, signed for this time, in seconds since the epoch.
 
         Raises UnsendableError for credentials that no header can carry.
         """
